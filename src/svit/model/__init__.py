@@ -1,0 +1,1 @@
+"""The streaming video model: pure tensor code, no files, no clock, no per-stream attributes."""

@@ -1,0 +1,336 @@
+"""SimOTA assignment and the YOLOX losses, for a whole batch of frames at once.
+
+Source: OTA (arXiv 2103.14259) in its simplified form, YOLOX (arXiv 2107.08430), with the S-ViT official
+settings. Shape legend: B streams, T frames, N = B * T images, P priors, G boxes per image (padded),
+V candidate priors per image (padded), K classes, M positives over the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from svit.errors import UsageError
+from svit.model.detector import STRIDES, HeadMap, decode_boxes, flatten_maps, prior_grid
+
+Target = tuple[Tensor, Tensor]
+"""What is in one frame: boxes (G, 4) xyxy in input pixels, labels (G,) int64."""
+
+_Item = TypeVar("_Item")
+_CENTRE_RADIUS = 2.5
+_CANDIDATES_FOR_K = 10
+_IOU_COST = 3.0
+_OUTSIDE_COST = 1e5
+_BOX_WEIGHT = 5.0
+
+
+class Assignment(NamedTuple):
+    """Which prior answers for which box; one row per positive, ordered by image, then by prior.
+
+    Attributes:
+        image: (M,) index of the image, stream-major (stream * T + frame).
+        prior: (M,) index of the prior.
+        box: (M,) index of the box in that image's targets.
+        iou: (M,) IoU of the prior's predicted box with it; the class target.
+    """
+
+    image: Tensor
+    prior: Tensor
+    box: Tensor
+    iou: Tensor
+
+
+class PaddedTargets(NamedTuple):
+    """Boxes of N images padded to the same number G.
+
+    Attributes:
+        boxes: (N, G, 4) xyxy fp32.
+        labels: (N, G) int64, 0 where padded.
+        valid: (N, G) bool.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    valid: Tensor
+
+
+class Predictions(NamedTuple):
+    """Flattened logits in fp32: classes (N, P, K), regression (N, P, 4), objectness (N, P), priors (P, 3)."""
+
+    classes: Tensor
+    regression: Tensor
+    objectness: Tensor
+    priors: Tensor
+
+
+def detection_loss(
+    maps: Sequence[HeadMap],
+    targets: Sequence[Sequence[Target]],
+    use_l1: bool = False,
+    ignore: Sequence[Sequence[Tensor]] | None = None,
+    strides: Sequence[float] = STRIDES,
+) -> dict[str, Tensor]:
+    """The detector's losses over all given frames, each divided by max(number of positives, 1).
+
+    Computed in fp32 also under autocast. The official run normalises frame by frame: pass one frame (T = 1)
+    at a time for the same numbers.
+
+    Args:
+        maps: one `HeadMap` per level, (B, T, k, h, w).
+        targets: per stream and per frame, boxes (G, 4) xyxy in input pixels and labels (G,); G may be 0.
+        use_l1: add the L1 loss on the box logits (the official run never does).
+        ignore: per stream and per frame, boxes (I, 4) whose content is unknown: a prior with its cell's
+            centre inside, unless it answers for a target, has no objectness loss. Ours; None is the
+            official loss.
+        strides: pixels per cell of each level.
+
+    Returns:
+        Scalars `cls`, `box` (weight 5 inside), `obj`, `l1` if asked for, `total` (their sum), and `positives`
+        (a count without gradient).
+
+    Raises:
+        UsageError: targets that do not fit the maps, NaN, inverted or empty boxes, labels out of range.
+    """
+    with torch.autocast(maps[0]["obj"].device.type, enabled=False):
+        predictions = flatten_predictions(maps, strides)
+        padded = pad_targets(targets, maps)
+        assignment = assign(predictions, padded)
+        counted = None if ignore is None else _outside(ignore, predictions.priors, maps)
+        return _losses(predictions, padded, assignment, use_l1, counted)
+
+
+def flatten_predictions(maps: Sequence[HeadMap], strides: Sequence[float] = STRIDES) -> Predictions:
+    """All levels and images of the maps in one row of priors, fp32."""
+    flat = {name: flatten_maps(maps, name).flatten(0, 1) for name in ("cls", "box", "obj")}
+    return Predictions(flat["cls"], flat["box"], flat["obj"].squeeze(-1), prior_grid(maps, strides))
+
+
+def _losses(
+    predictions: Predictions, targets: PaddedTargets, found: Assignment, use_l1: bool, counted: Tensor | None
+) -> dict[str, Tensor]:
+    """The scalars of `detection_loss`; `counted` (N, P) is False where objectness is not known."""
+    positives = len(found.image)
+    boxes, labels = targets.boxes[found.image, found.box], targets.labels[found.image, found.box]
+    priors = predictions.priors[found.prior]
+    regression = predictions.regression[found.image, found.prior]
+    class_target = F.one_hot(labels, predictions.classes.shape[-1]) * found.iou[:, None]
+    classes = predictions.classes[found.image, found.prior]
+    losses = {
+        "cls": F.binary_cross_entropy_with_logits(classes, class_target, reduction="sum"),
+        "box": _BOX_WEIGHT * (1 - _paired_iou(decode_boxes(regression, priors), boxes) ** 2).sum(),
+        "obj": _objectness_loss(predictions.objectness, found, counted),
+    }
+    if use_l1:
+        losses["l1"] = F.l1_loss(regression, _box_logits(boxes, priors), reduction="sum")
+    losses = {name: loss / max(positives, 1) for name, loss in losses.items()}
+    losses["total"] = torch.stack(list(losses.values())).sum()
+    losses["positives"] = torch.tensor(positives, device=boxes.device)
+    return losses
+
+
+def _objectness_loss(logits: Tensor, found: Assignment, counted: Tensor | None) -> Tensor:
+    """Sum of the binary cross-entropy over all (N, P) priors that count."""
+    target = torch.zeros_like(logits)
+    target[found.image, found.prior] = 1
+    weight = None if counted is None else (counted | (target > 0)).float()
+    return F.binary_cross_entropy_with_logits(logits, target, weight, reduction="sum")
+
+
+@torch.no_grad()
+def assign(predictions: Predictions, targets: PaddedTargets) -> Assignment:
+    """SimOTA: each box takes as many of its cheapest candidates as its ten best IoUs add up to.
+
+    Candidates are the priors (at their cell's centre) inside a box of the image or within 2.5 strides of
+    one's centre. Cost = binary cross-entropy of sqrt(class * objectness score) against the box's class
+    + 3 * -log(IoU + 1e-7) + 1e5 where the prior is not both inside and near. A prior wanted by several
+    boxes goes to the cheapest of the image.
+    """
+    near, both = _geometry(predictions.priors, targets)
+    candidates, usable = _gather_candidates(near)
+    if candidates.numel() == 0:
+        none = near.nonzero()[:, 0]
+        return Assignment(none, none, none, predictions.objectness.new_empty(0))
+    image = torch.arange(len(candidates), device=candidates.device)[:, None]
+    boxes = decode_boxes(predictions.regression[image, candidates], predictions.priors[candidates])
+    iou = _pairwise_iou(targets.boxes, boxes)
+    usable_pairs = targets.valid[:, :, None] & usable[:, None]
+    iou.masked_fill_(~usable_pairs, 0.0)
+    cost = _class_cost(predictions, targets.labels, image, candidates) - _IOU_COST * (iou + 1e-7).log()
+    cost += ~both.gather(2, candidates[:, None].expand(-1, both.shape[1], -1)) * _OUTSIDE_COST
+    cost.masked_fill_(~usable_pairs, torch.inf)
+    matched = _match(cost, iou, usable_pairs)
+    row, slot = matched.any(dim=1).nonzero(as_tuple=True)
+    box = matched.transpose(1, 2)[row, slot].int().argmax(dim=-1)
+    return Assignment(row, candidates[row, slot], box, iou[row, box, slot])
+
+
+def _geometry(priors: Tensor, targets: PaddedTargets) -> tuple[Tensor, Tensor]:
+    """Priors near anything (N, P), and both inside and near each box (N, G, P)."""
+    x, y, radius = *_cell_centres(priors), priors[:, 2] * _CENTRE_RADIUS
+    x1, y1, x2, y2 = targets.boxes[..., None].unbind(dim=2)
+    inside = (x > x1) & (x < x2) & (y > y1) & (y < y2)
+    cx, cy = (x1 + x2) / 2, (y1 + y2) / 2
+    central = (x > cx - radius) & (x < cx + radius) & (y > cy - radius) & (y < cy + radius)
+    near = ((inside | central) & targets.valid[..., None]).any(dim=1)
+    return near, inside & central
+
+
+def _cell_centres(priors: Tensor) -> tuple[Tensor, Tensor]:
+    """Both coordinates (P,) of the cells' centres, where assignment takes place (decoding uses the corners)."""
+    return priors[:, 0] + priors[:, 2] / 2, priors[:, 1] + priors[:, 2] / 2
+
+
+def _gather_candidates(near: Tensor) -> tuple[Tensor, Tensor]:
+    """Each image's candidates in prior order, padded (N, V), and which of them are real (N, V) bool."""
+    counts = near.sum(dim=1)
+    usable = torch.arange(int(counts.max()), device=near.device) < counts[:, None]
+    candidates = torch.zeros_like(usable, dtype=torch.int64)
+    candidates[usable] = near.nonzero()[:, 1]
+    return candidates, usable
+
+
+def _class_cost(predictions: Predictions, labels: Tensor, image: Tensor, candidates: Tensor) -> Tensor:
+    """(N, G, V): binary cross-entropy against the box's class, summed over classes."""
+    scores = predictions.classes[image, candidates].sigmoid()
+    scores = (scores * predictions.objectness[image, candidates].sigmoid()[..., None]).sqrt().transpose(1, 2)
+    # The clamp at -100 is that of binary_cross_entropy. Only the box's class differs from "all classes
+    # absent", so the (N, G, V, K) tensor is never built.
+    present, absent = -scores.log().clamp(min=-100), -(1 - scores).log().clamp(min=-100)
+    index = labels[..., None].expand(-1, -1, candidates.shape[1])
+    others = absent.sum(dim=1, keepdim=True) - absent.gather(1, index)
+    return others + present.gather(1, index)
+
+
+def _match(cost: Tensor, iou: Tensor, usable: Tensor) -> Tensor:
+    """(N, G, V) bool: the candidates each box takes, every candidate taken by one box at most."""
+    best = min(_CANDIDATES_FOR_K, cost.shape[2])
+    wanted = iou.topk(best, dim=2).values.sum(dim=2).int().clamp(min=1)
+    cheapest = cost.topk(best, dim=2, largest=False).indices
+    taken = torch.arange(best, device=cost.device) < wanted[..., None]
+    matched = torch.zeros_like(usable).scatter(2, cheapest, taken) & usable
+    contested = matched.sum(dim=1, keepdim=True) > 1
+    winner = torch.zeros_like(matched).scatter(1, cost.argmin(dim=1, keepdim=True), True)
+    return torch.where(contested, winner, matched)
+
+
+def _pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
+    """(N, A, 4) and (N, B, 4) xyxy -> (N, A, B)."""
+    a, b = a[:, :, None], b[:, None]
+    size = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0)
+    return _iou(size, a, b)
+
+
+def _paired_iou(a: Tensor, b: Tensor) -> Tensor:
+    """(M, 4) and (M, 4) xyxy -> (M,)."""
+    size = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0)
+    return _iou(size, a, b)
+
+
+def _iou(size: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """IoU from the intersection's width and height; the union is at least 1e-6 square pixels."""
+    inter = size[..., 0] * size[..., 1]
+    area_a = (a[..., 2] - a[..., 0]) * (a[..., 3] - a[..., 1])
+    area_b = (b[..., 2] - b[..., 0]) * (b[..., 3] - b[..., 1])
+    return inter / (area_a + area_b - inter).clamp(min=1e-6)
+
+
+def _box_logits(boxes: Tensor, priors: Tensor) -> Tensor:
+    """The regression (M, 4) that would decode to the boxes (M, 4) at the priors (M, 3)."""
+    corner, stride = priors[:, :2], priors[:, 2:]
+    centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    return torch.cat(((centre - corner) / stride, (size / stride + 1e-8).log()), dim=1)
+
+
+def _outside(ignore: Sequence[Sequence[Tensor]], priors: Tensor, maps: Sequence[HeadMap]) -> Tensor:
+    """(N, P) bool: cells whose centre lies in no ignore box."""
+    boxes = [frame for stream in _checked_layout(ignore, maps, "ignore") for frame in stream]
+    _check_boxes(boxes, maps, "ignore")
+    # Padding with zeros is harmless: no centre lies strictly inside an empty box.
+    x1, y1, x2, y2 = _pad(boxes, priors.device, torch.float32)[..., None].unbind(dim=2)
+    x, y = _cell_centres(priors)
+    return ~((x > x1) & (x < x2) & (y > y1) & (y < y2)).any(dim=1)
+
+
+def pad_targets(targets: Sequence[Sequence[Target]], maps: Sequence[HeadMap]) -> PaddedTargets:
+    """Targets of all streams and frames as one padded batch beside the maps.
+
+    Raises:
+        UsageError: as `detection_loss`, naming the stream and the frame.
+    """
+    frames = [frame for stream in _checked_layout(targets, maps, "targets") for frame in stream]
+    boxes, labels = [frame[0] for frame in frames], [frame[1] for frame in frames]
+    _check_boxes(boxes, maps, "targets")
+    _check_labels(boxes, labels, maps)
+    device = maps[0]["obj"].device
+    counts = torch.tensor([len(frame) for frame in boxes], device=device)
+    padded = _pad(boxes, device, torch.float32)
+    valid = torch.arange(padded.shape[1], device=device) < counts[:, None]
+    return PaddedTargets(padded, _pad(labels, device, torch.int64), valid)
+
+
+def _pad(rows: Sequence[Tensor], device: torch.device, dtype: torch.dtype) -> Tensor:
+    return pad_sequence(list(rows), batch_first=True).to(device, dtype)
+
+
+def _checked_layout(
+    items: Sequence[Sequence[_Item]], maps: Sequence[HeadMap], what: str
+) -> Sequence[Sequence[_Item]]:
+    streams, frames = maps[0]["obj"].shape[:2]
+    given = [len(stream) for stream in items]
+    if given != [frames] * streams:
+        raise UsageError(
+            f"detection loss: {what} hold {given} frames per stream, the maps {streams} streams of {frames}"
+        )
+    return items
+
+
+def _image_of(row: int, frames: Sequence[Tensor]) -> int:
+    """The image that a row of the concatenated frames belongs to."""
+    return int((torch.tensor([len(frame) for frame in frames]).cumsum(0) <= row).sum())
+
+
+def _place(image: int, maps: Sequence[HeadMap]) -> str:
+    stream, frame = divmod(image, maps[0]["obj"].shape[1])
+    return f"stream {stream}, frame {frame}"
+
+
+def _check_boxes(boxes: Sequence[Tensor], maps: Sequence[HeadMap], what: str) -> None:
+    for image, frame in enumerate(boxes):
+        if frame.ndim != 2 or frame.shape[1] != 4:
+            raise UsageError(
+                f"detection loss: {what} of {_place(image, maps)}: boxes have shape {tuple(frame.shape)}, "
+                "expected (G, 4)"
+            )
+    flat = torch.cat(list(boxes))
+    good = flat.isfinite().all(dim=1) & (flat[:, 2:] > flat[:, :2]).all(dim=1)
+    if bool(good.all()):
+        return
+    row = int((~good).int().argmax())
+    numbers = ", ".join(f"{x:g}" for x in flat[row].tolist())
+    raise UsageError(
+        f"detection loss: {what} of {_place(_image_of(row, boxes), maps)}: box ({numbers}) "
+        "must be finite with x2 > x1 and y2 > y1"
+    )
+
+
+def _check_labels(boxes: Sequence[Tensor], labels: Sequence[Tensor], maps: Sequence[HeadMap]) -> None:
+    classes = maps[0]["cls"].shape[2]
+    for image, (frame_boxes, frame_labels) in enumerate(zip(boxes, labels, strict=True)):
+        if frame_labels.shape != frame_boxes.shape[:1]:
+            raise UsageError(
+                f"detection loss: targets of {_place(image, maps)}: "
+                f"{len(frame_boxes)} boxes but labels of shape {tuple(frame_labels.shape)}"
+            )
+    flat = torch.cat(list(labels))
+    bad = (flat < 0) | (flat >= classes)
+    if bool(bad.any()):
+        row = int(bad.int().argmax())
+        raise UsageError(
+            f"detection loss: targets of {_place(_image_of(row, labels), maps)}: "
+            f"label {int(flat[row])} is not in 0..{classes - 1}"
+        )
