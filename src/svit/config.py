@@ -1,0 +1,204 @@
+"""Every setting of a model and its tracker: documented, validated, with units.
+
+A preset is one YAML file in `svit/configs/models/` that fills these classes. Unknown names are errors
+that suggest the nearest one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from importlib import resources
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from svit.errors import UsageError
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, and a misspelt name is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EncoderConfig(Settings):
+    """The temporally-aware spatial encoder (paper section 3.2)."""
+
+    width: int = Field(768, gt=0, description="channels of a token")
+    depth: int = Field(12, gt=0, description="number of transformer blocks")
+    heads: int = Field(12, gt=0, description="attention heads; width must be a multiple")
+    patch: int = Field(16, gt=0, description="pixels per token side: the stride of the middle scale")
+    stem: Literal["patch", "conv"] = Field(
+        "patch", description="one patch convolution, or a pyramid of stride-2 convolutions (Xiao et al. 2021)"
+    )
+    position_grid: int = Field(14, gt=0, description="side of the learned position grid; resized to the frame")
+    window: int | tuple[int, ...] = Field(
+        14, description="tokens per window side, for all blocks or one per block; 0 is the whole grid"
+    )
+    temporal: bool = Field(True, description="streaming T2D attention over the memory; off is a plain image encoder")
+    residual_blocks: tuple[int, ...] = Field(
+        (2, 5, 8, 11), description="blocks (from 0) followed by a convolutional residual block"
+    )
+    outputs: tuple[int, ...] = Field((5, 8, 11), description="blocks (from 0) whose normalised maps are returned")
+    memory: int = Field(32, gt=0, description="frames remembered by default, the current one included")
+    eviction: Literal["merge", "fifo"] = Field(
+        "merge", description="merge averages the frame that leaves into the oldest one (official); fifo drops it"
+    )
+    memory_gradient: bool = Field(
+        False, description="let gradients flow through keys and values of the temporal branch (official: no)"
+    )
+    drop_path: float = Field(0.0, ge=0, lt=1, description="stochastic depth rate of the last block; linear from 0")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        if isinstance(self.window, tuple) and len(self.window) != self.depth:
+            raise ValueError(f"window lists {len(self.window)} blocks, depth is {self.depth}")
+        if min(self.windows) < 0:
+            raise ValueError("window must be 0 or more tokens")
+        for name in ("residual_blocks", "outputs"):
+            blocks = getattr(self, name)
+            if list(blocks) != sorted(set(blocks)) or any(not 0 <= i < self.depth for i in blocks):
+                raise ValueError(f"{name} {blocks} must rise and lie in 0..{self.depth - 1}")
+        return self
+
+    @property
+    def windows(self) -> tuple[int, ...]:
+        """The window side of each block."""
+        return self.window if isinstance(self.window, tuple) else (self.window,) * self.depth
+
+
+class DetectorConfig(Settings):
+    """PAFPN neck and YOLOX head."""
+
+    width: int = Field(256, gt=0, description="channels of the neck's outputs and of the head")
+    csp_blocks: int = Field(4, gt=0, description="bottlenecks per CSP block of the neck")
+    class_names: tuple[str, ...] = Field(("person",), min_length=1, description="one name per class")
+    score_threshold: float = Field(0.01, ge=0, le=1, description="boxes below this score are dropped")
+    iou_threshold: float = Field(0.7, gt=0, le=1, description="NMS drops boxes that overlap a better one by more")
+
+
+class InputConfig(Settings):
+    """How a picture becomes the network's input (semantics: fit, normalise, pad)."""
+
+    short_side: int = Field(800, gt=0, description="limit of the shorter side after resizing, pixels")
+    long_side: int = Field(1440, gt=0, description="limit of the longer side after resizing, pixels")
+    mean: tuple[float, float, float] = Field((123.675, 116.28, 103.53), description="per RGB channel, 0-255")
+    std: tuple[float, float, float] = Field((58.395, 57.12, 57.375), description="per RGB channel, 0-255")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.short_side > self.long_side:
+            raise ValueError(f"short_side {self.short_side} is larger than long_side {self.long_side}")
+        return self
+
+
+class TrackerConfig(Settings):
+    """ByteTrack; the defaults are the official S-ViT settings. See `svit.tracking.ByteTracker`."""
+
+    high: float = Field(0.7, ge=0, le=1, description="detections above are matched first and may start tracks")
+    low: float = Field(0.1, ge=0, le=1, description="detections between low and high rescue confirmed tracks")
+    init: float = Field(0.7, ge=0, le=1, description="score that starts a track while there is none at all")
+    match_high: float = Field(0.1, ge=0, le=1, description="least similarity of the first association")
+    match_low: float = Field(0.5, ge=0, le=1, description="least IoU of the association with low scores")
+    match_tentative: float = Field(0.3, ge=0, le=1, description="least similarity for tentative tracks")
+    tentative_frames: int = Field(3, ge=1, description="boxes until a track is confirmed")
+    retain: int = Field(30, ge=1, description="frames a lost track is kept")
+    fuse_scores: bool = Field(True, description="similarity is IoU x score in the first two associations")
+
+
+class ModelConfig(Settings):
+    """A whole model: encoder, optional pyramid and detector, its input and its tracker."""
+
+    name: str = Field("custom", description="preset or file the model was made from")
+    encoder: EncoderConfig = EncoderConfig()
+    pyramid: bool = Field(True, description="feature pyramid on three encoder outputs")
+    detector: DetectorConfig | None = DetectorConfig()
+    input: InputConfig = InputConfig()
+    tracker: TrackerConfig = TrackerConfig()
+
+    @model_validator(mode="after")
+    def _pyramid_fits(self) -> Self:
+        if self.pyramid and len(self.encoder.outputs) != 3:
+            raise ValueError(f"the pyramid needs 3 encoder outputs, got {len(self.encoder.outputs)}")
+        if self.detector and not self.pyramid:
+            raise ValueError("a detector needs the pyramid")
+        return self
+
+    @property
+    def stride(self) -> int:
+        """Input sides must be a multiple of this: the coarsest scale's stride, in pixels."""
+        return 2 * self.encoder.patch
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """A sentence that suggests the closest known name, or lists them all."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+
+
+def preset_names() -> list[str]:
+    """Names of the model presets, from the YAML files shipped with svit."""
+    files = resources.files("svit").joinpath("configs/models").iterdir()
+    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+
+
+def preset(name: str, **overrides: Any) -> ModelConfig:
+    """Reads a model preset.
+
+    Args:
+        name: one of `preset_names()`.
+        overrides: settings to change, nested by a double underscore: `encoder__memory=8`.
+
+    Raises:
+        UsageError: unknown preset or setting (the nearest is suggested), or a value out of range.
+    """
+    known = preset_names()
+    if name not in known:
+        raise UsageError(f"unknown model preset '{name}'; {nearest(name, known)}")
+    text = resources.files("svit").joinpath(f"configs/models/{name}.yaml").read_text(encoding="utf-8")
+    return model_config({"name": name, **yaml.safe_load(text)}, **overrides)
+
+
+def model_config(values: dict[str, Any], **overrides: Any) -> ModelConfig:
+    """Validates a nested dictionary of settings, with overrides as in `preset`.
+
+    Raises:
+        UsageError: one line that names the setting and what is wrong with it.
+    """
+    try:
+        return ModelConfig.model_validate(_override(values, overrides))
+    except ValidationError as error:
+        raise UsageError(_readable(error, values.get("name", "model"))) from None
+
+
+def _override(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    merged = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
+    for path, value in overrides.items():
+        *groups, key = path.split("__")
+        target = merged
+        for group in groups:
+            target = target.setdefault(group, {})
+            if not isinstance(target, dict):
+                raise UsageError(f"setting '{path}': '{group}' has no settings of its own")
+        target[key] = value
+    return merged
+
+
+def _readable(error: ValidationError, name: str) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown setting '{where}' of {name}; {nearest(str(first['loc'][-1]), _names_beside(first['loc']))}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"setting '{where}' of {name}: {message}" if where else f"settings of {name}: {message}"
+
+
+def _names_beside(location: tuple[int | str, ...]) -> list[str]:
+    groups: dict[str, type[Settings]] = {
+        "encoder": EncoderConfig, "detector": DetectorConfig, "input": InputConfig, "tracker": TrackerConfig
+    }
+    settings = groups[str(location[0])] if len(location) > 1 else ModelConfig
+    return list(settings.model_fields)

@@ -1,0 +1,144 @@
+"""The temporally-aware spatial encoder: frames and a memory in, feature maps and the next memory out.
+
+Shapes: B streams, T frames, Y X grid rows and columns, C channels.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from svit.config import EncoderConfig
+from svit.errors import UsageError
+from svit.model.attention import Attention
+from svit.model.layers import (
+    ConvStem,
+    DropPath,
+    LayerNorm,
+    PatchStem,
+    QuickGELU,
+    ResidualConv,
+    resize_positions,
+)
+from svit.model.memory import Advance, LayerMemory, StreamMemory
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block, followed by a residual convolution where the configuration says so."""
+
+    def __init__(self, config: EncoderConfig, index: int) -> None:
+        super().__init__()
+        width, drop = config.width, config.drop_path * index / max(config.depth - 1, 1)
+        self.index = index
+        self.norm1 = LayerNorm(width)
+        self.attention = Attention(
+            width,
+            config.heads,
+            config.windows[index],
+            temporal=config.temporal,
+            memory_gradient=config.memory_gradient,
+        )
+        self.norm2 = LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), QuickGELU(), nn.Linear(4 * width, width))
+        self.drop_path = DropPath(drop)
+        self.residual = ResidualConv(width) if index in config.residual_blocks else nn.Identity()
+
+    def forward(self, x_BTYXC: Tensor, advance: Advance) -> tuple[Tensor, LayerMemory | None]:
+        """Tokens (B, T, Y, X, C) -> the same shape, and the block's next memory."""
+        out, layer = self.attention(self.norm1(x_BTYXC), advance, self.index)
+        x = x_BTYXC + self.drop_path(out)
+        x = x + self.drop_path(self.mlp(self.norm2(x)))
+        return self.residual(x), layer
+
+
+class Encoder(nn.Module):
+    """S-ViT's backbone. The same call serves all three forms, which agree to rounding error:
+
+    step (T = 1 with a memory), chunk (T > 1 with a memory) and clip (T frames from no memory).
+
+    Attributes:
+        checkpointing: recompute the blocks in the backward pass to save activations; changes no number.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.checkpointing = False
+        stem = PatchStem if config.stem == "patch" else ConvStem
+        self.stem = stem(config.width, config.patch)
+        scale = config.width**-0.5
+        self.positions = nn.Parameter(scale * torch.randn(config.position_grid**2, config.width))
+        self.norm_in = LayerNorm(config.width)
+        self.blocks = nn.ModuleList(Block(config, i) for i in range(config.depth))
+        self.norms = nn.ModuleDict({str(i): LayerNorm(config.width) for i in config.outputs})
+        _initialise(self)
+
+    def forward(self, frames: Tensor, memory: StreamMemory | None = None) -> tuple[list[Tensor], StreamMemory]:
+        """Encodes T new frames of each of B streams.
+
+        Args:
+            frames: (B, T, 3, H, W) normalised float; H and W multiples of the patch (a detector: of twice that).
+            memory: what the streams remember; None starts them. Without gradients its storage is reused
+                for the result, see `svit.model.memory`.
+
+        Returns:
+            stages: per output a map (B, T, C, H/patch, W/patch) after its norm.
+            memory: the memory after the frames.
+
+        Raises:
+            UsageError: wrong shape, or frames that do not fit the memory.
+        """
+        self._check(frames)
+        if memory is None:
+            memory = StreamMemory(self.config.memory, self.config.eviction)
+        advance = memory.advance(frames.shape[0], frames.shape[1])
+        x, stages, layers = self._embed(frames), [], []
+        for block in self.blocks:
+            x, layer = self._run(cast(Block, block), x, advance)
+            layers += [] if layer is None else [layer]
+            if str(block.index) in self.norms:
+                stages.append(self.norms[str(block.index)](x).permute(0, 1, 4, 2, 3))
+        return stages, advance.result(layers)
+
+    def _check(self, frames: Tensor) -> None:
+        patch = self.config.patch
+        if frames.ndim != 5 or frames.shape[2] != 3 or 0 in frames.shape:
+            raise UsageError(f"frames must be (streams, frames, 3, height, width), got {tuple(frames.shape)}")
+        if not frames.is_floating_point():
+            raise UsageError(f"frames must be normalised floats, got {frames.dtype}; see svit.model.preprocess")
+        if frames.shape[3] % patch or frames.shape[4] % patch:
+            size = f"{frames.shape[4]}x{frames.shape[3]}"
+            raise UsageError(f"frame sides must be multiples of {patch}, got {size}; see svit.model.preprocess")
+
+    def _embed(self, frames: Tensor) -> Tensor:
+        """(B, T, 3, H, W) -> tokens with positions (B, T, Y, X, C)."""
+        maps = self.stem(frames.flatten(0, 1))
+        tokens = maps.permute(0, 2, 3, 1).unflatten(0, frames.shape[:2])
+        positions = resize_positions(self.positions, tokens.shape[2], tokens.shape[3])
+        return self.norm_in(tokens + positions.to(tokens.dtype))
+
+    def _run(self, block: Block, x: Tensor, advance: Advance) -> tuple[Tensor, LayerMemory | None]:
+        if self.checkpointing and torch.is_grad_enabled():
+            return cast(tuple[Tensor, LayerMemory | None], checkpoint(block, x, advance, use_reentrant=False))
+        return cast(tuple[Tensor, LayerMemory | None], block(x, advance))
+
+
+def _initialise(encoder: Encoder) -> None:
+    """CLIP's initialisation scales (Radford et al. 2021), so that depth does not blow up the residual stream."""
+    width, depth = encoder.config.width, encoder.config.depth
+    attention, projection, hidden = width**-0.5, width**-0.5 * (2 * depth) ** -0.5, (2 * width) ** -0.5
+    for block in encoder.blocks:
+        nn.init.normal_(block.attention.qkv.weight, std=attention)
+        nn.init.normal_(block.attention.out.weight, std=projection)
+        if encoder.config.temporal:
+            nn.init.normal_(block.attention.query_t.weight, std=attention)
+            nn.init.normal_(block.attention.out_t.weight, std=projection)
+            nn.init.zeros_(block.attention.query_t.bias)
+            nn.init.zeros_(block.attention.out_t.bias)
+        nn.init.normal_(block.mlp[0].weight, std=hidden)
+        nn.init.normal_(block.mlp[2].weight, std=projection)
+        for layer in (block.attention.qkv, block.attention.out):
+            nn.init.zeros_(layer.bias)

@@ -1,0 +1,147 @@
+"""Small parts of the encoder: norms, activations, window partition, position resize.
+
+Shapes: B streams, T frames, Y X grid rows and columns, M windows, C channels.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class LayerNorm(nn.LayerNorm):
+    """LayerNorm over the last dimension, computed in fp32 whatever the input's precision (CLIP)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalises (..., C); returns the input's dtype."""
+        if input.dtype == self.weight.dtype:
+            return super().forward(input)
+        return super().forward(input.to(self.weight.dtype)).to(input.dtype)
+
+
+class ChannelNorm(LayerNorm):
+    """LayerNorm over the channels of each position of a map (N, C, Y, X), eps 1e-6 (semantics section 1)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=1e-6)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalises (N, C, Y, X) over C; a channels-last map stays channels-last without a copy."""
+        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class QuickGELU(nn.Module):
+    """`x * sigmoid(1.702 x)`, the activation of CLIP's transformer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Applies the activation elementwise."""
+        return x * torch.sigmoid(1.702 * x)
+
+
+class DropPath(nn.Module):
+    """Stochastic depth per stream: a whole clip keeps or drops the branch, so its frames stay consistent."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drops or rescales (B, ...) by stream in training; the identity in evaluation."""
+        if not self.training or self.rate == 0.0:
+            return x
+        keep = torch.rand(x.shape[0], *([1] * (x.ndim - 1)), device=x.device) >= self.rate
+        return x * keep.to(x.dtype) / (1 - self.rate)
+
+
+class ResidualConv(nn.Module):
+    """Convolutional bottleneck added to its input (semantics section 1): 1x1, 3x3, 1x1 with channel norms.
+
+    The last norm starts at zero, so a fresh block is the identity.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        half = channels // 2
+        self.conv1 = nn.Conv2d(channels, half, 1, bias=False)
+        self.norm1 = ChannelNorm(half)
+        self.conv2 = nn.Conv2d(half, half, 3, padding=1, bias=False)
+        self.norm2 = ChannelNorm(half)
+        self.conv3 = nn.Conv2d(half, channels, 1, bias=False)
+        self.norm3 = ChannelNorm(channels)
+        nn.init.zeros_(self.norm3.weight)
+
+    def forward(self, x_BTYXC: Tensor) -> Tensor:
+        """(B, T, Y, X, C) -> the same shape."""
+        maps = x_BTYXC.flatten(0, 1).permute(0, 3, 1, 2)
+        out = F.gelu(self.norm1(self.conv1(maps)))
+        out = F.gelu(self.norm2(self.conv2(out)))
+        out = self.norm3(self.conv3(out))
+        return x_BTYXC + out.permute(0, 2, 3, 1).view_as(x_BTYXC)
+
+
+class PatchStem(nn.Module):
+    """One P x P convolution with stride P, no bias (ViT)."""
+
+    def __init__(self, width: int, patch: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, width, patch, stride=patch, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, C, H/P, W/P)."""
+        return self.conv(images)
+
+
+class ConvStem(nn.Module):
+    """Stride-2 3x3 convolutions down to the patch stride, then 1x1 (Xiao et al. 2021, "Early convolutions")."""
+
+    def __init__(self, width: int, patch: int) -> None:
+        super().__init__()
+        steps = patch.bit_length() - 1
+        if 1 << steps != patch:
+            raise ValueError(f"a convolutional stem needs a power of two as patch, got {patch}")
+        channels = [3, *(max(16, width >> (steps - 1 - i)) for i in range(steps))]
+        self.convs = nn.Sequential(*(self._step(a, b) for a, b in zip(channels, channels[1:], strict=False)))
+        self.project = nn.Conv2d(channels[-1], width, 1)
+
+    @staticmethod
+    def _step(inputs: int, outputs: int) -> nn.Sequential:
+        conv = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False)
+        return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.SiLU())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, C, H/P, W/P)."""
+        return self.project(self.convs(images.contiguous(memory_format=torch.channels_last)))
+
+
+def resize_positions(positions: Tensor, rows: int, columns: int) -> Tensor:
+    """Resizes a square grid of position embeddings (N, C), N = side^2, bicubically to (rows, columns, C)."""
+    side = round(positions.shape[0] ** 0.5)
+    grid = positions.view(side, side, -1)
+    if (rows, columns) == (side, side):
+        return grid
+    maps = grid.permute(2, 0, 1).unsqueeze(0).float()
+    resized = F.interpolate(maps, size=(rows, columns), mode="bicubic", align_corners=False)
+    return resized[0].permute(1, 2, 0).to(positions.dtype)
+
+
+def to_windows(x_BTYXC: Tensor, window: int) -> Tensor:
+    """Cuts (B, T, Y, X, C) into windows (B, T, M, y, x, C), zero-padded at the bottom and right.
+
+    Padding tokens take part in attention afterwards (semantics section 1). Window 0 is the whole grid.
+    """
+    B, T, Y, X, C = x_BTYXC.shape
+    if window == 0:
+        return x_BTYXC.unsqueeze(2)
+    padded = F.pad(x_BTYXC, (0, 0, 0, -X % window, 0, -Y % window))
+    rows, columns = padded.shape[2] // window, padded.shape[3] // window
+    cut = padded.view(B, T, rows, window, columns, window, C).transpose(3, 4)
+    return cut.reshape(B, T, rows * columns, window, window, C)
+
+
+def from_windows(windows: Tensor, rows: int, columns: int) -> Tensor:
+    """Undoes `to_windows`: (B, T, M, y, x, C) -> (B, T, rows, columns, C), padding cropped."""
+    B, T, M, y, x, C = windows.shape
+    across = -(-columns // x)
+    grid = windows.view(B, T, M // across, across, y, x, C).transpose(3, 4)
+    return grid.reshape(B, T, M // across * y, across * x, C)[:, :, :rows, :columns]

@@ -1,0 +1,62 @@
+"""A picture becomes the network's input: fit, normalise, pad (semantics section 3)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from svit.config import InputConfig
+from svit.errors import UsageError
+
+
+class Fit(NamedTuple):
+    """How a picture is resized: its content's size in the input, and the factors to it (x, y)."""
+
+    height: int
+    width: int
+    scale: tuple[float, float]
+
+
+def fit(height: int, width: int, config: InputConfig) -> Fit:
+    """The size of a `height` x `width` picture inside the limits, keeping its ratio; sides are rounded half up."""
+    ratio = min(config.long_side / max(height, width), config.short_side / min(height, width))
+    rows, columns = max(1, int(height * ratio + 0.5)), max(1, int(width * ratio + 0.5))
+    return Fit(rows, columns, (columns / width, rows / height))
+
+
+def check_image(image: npt.NDArray[np.generic]) -> None:
+    """Raises UsageError unless `image` is RGB, (height, width, 3) uint8 and not empty."""
+    shape = getattr(image, "shape", None)
+    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3:
+        raise UsageError(f"a frame must be RGB (height, width, 3), got {shape or type(image).__name__}")
+    if image.dtype != np.uint8:
+        raise UsageError(f"a frame must be uint8 with values 0-255, got {image.dtype}")
+    if 0 in image.shape:
+        raise UsageError(f"a frame must not be empty, got {image.shape[1]}x{image.shape[0]} pixels")
+
+
+def preprocess(image: npt.NDArray[np.uint8], config: InputConfig, multiple: int, device: str = "cpu") -> Tensor:
+    """RGB (H, W, 3) uint8 -> (3, H', W') float32: resized bilinearly, normalised, zero-padded at bottom and right.
+
+    Args:
+        image: the picture.
+        config: size limits, mean and standard deviation.
+        multiple: the padded sides are multiples of this, in pixels.
+        device: where the work is done and the result lives.
+
+    Raises:
+        UsageError: not an RGB uint8 picture.
+    """
+    check_image(image)
+    rows, columns, _ = fit(*image.shape[:2], config)
+    # Contiguity: camera and PyAV frames may be views with negative strides, which torch refuses.
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float()
+    if pixels.shape[2:] != (rows, columns):
+        pixels = F.interpolate(pixels, size=(rows, columns), mode="bilinear", align_corners=False)
+    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (config.mean, config.std))
+    return F.pad((pixels[0] - mean) / std, (0, -columns % multiple, 0, -rows % multiple))

@@ -1,0 +1,49 @@
+"""Values that travel between the parts: a decoded frame, and what the model saw in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+Image = npt.NDArray[np.uint8]
+"""One RGB picture: (height, width, 3), uint8."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded picture of a source.
+
+    Attributes:
+        image: RGB, (height, width, 3) uint8.
+        index: position in the source, from 0. Counts dropped frames too, so gaps are visible.
+        timestamp: seconds since the source's first frame, from the container's clock.
+    """
+
+    image: Image
+    index: int
+    timestamp: float
+
+
+@dataclass(frozen=True, slots=True)
+class FrameResult:
+    """What one step of a `Stream` says about one frame.
+
+    Attributes:
+        frame_index: position of the frame in its source, from 0.
+        timestamp: seconds since the source's first frame.
+        detections: everything the detector kept, boxes xyxy in pixels of the original frame.
+        tracks: the boxes that belong to a track, with `tracker_id` set (ids from 0 per stream).
+        image: the frame itself, RGB (height, width, 3) uint8; the caller's array, not a copy.
+    """
+
+    frame_index: int
+    timestamp: float
+    detections: sv.Detections
+    tracks: sv.Detections
+    image: Image
