@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 import torch
+from tests.parity.golden import load_json, load_manifest, load_tensors
 from torch import Tensor
 
 from svit.model.detector import Detector, HeadMap, decode, select
-from tests.parity.golden import load_json, load_manifest, load_tensors
 
 KINDS = {"cls": "cls", "box": "reg", "obj": "obj"}
 NECK, HEAD = "detector.neck.", "detector.bbox_head.multi_level_"

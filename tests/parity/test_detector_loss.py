@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 import torch
+from tests.parity.golden import load_manifest, load_tensors
 from torch import Tensor
 
 from svit.model.detector import HeadMap
-from svit.model.detector_loss import assign, detection_loss, flatten_predictions, pad_targets
-from tests.parity.golden import load_manifest, load_tensors
+from svit.model.detector_loss import assign, detection_loss, flatten_predictions
+from svit.model.detector_targets import pad_targets
 
 CASES = ["train_c1", "train_c1_l1", "train_c3_l1"]
 

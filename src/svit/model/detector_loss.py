@@ -8,20 +8,15 @@ V candidate priors per image (padded), K classes, M positives over the batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from svit.errors import UsageError
 from svit.model.detector import STRIDES, HeadMap, decode_boxes, flatten_maps, prior_grid
+from svit.model.detector_targets import PaddedTargets, Target, pad_boxes, pad_targets
 
-Target = tuple[Tensor, Tensor]
-"""What is in one frame: boxes (G, 4) xyxy in input pixels, labels (G,) int64."""
-
-_Item = TypeVar("_Item")
 _CENTRE_RADIUS = 2.5
 _CANDIDATES_FOR_K = 10
 _IOU_COST = 3.0
@@ -43,20 +38,6 @@ class Assignment(NamedTuple):
     prior: Tensor
     box: Tensor
     iou: Tensor
-
-
-class PaddedTargets(NamedTuple):
-    """Boxes of N images padded to the same number G.
-
-    Attributes:
-        boxes: (N, G, 4) xyxy fp32.
-        labels: (N, G) int64, 0 where padded.
-        valid: (N, G) bool.
-    """
-
-    boxes: Tensor
-    labels: Tensor
-    valid: Tensor
 
 
 class Predictions(NamedTuple):
@@ -122,7 +103,7 @@ def _losses(
     classes = predictions.classes[found.image, found.prior]
     losses = {
         "cls": F.binary_cross_entropy_with_logits(classes, class_target, reduction="sum"),
-        "box": _BOX_WEIGHT * (1 - _paired_iou(decode_boxes(regression, priors), boxes) ** 2).sum(),
+        "box": _BOX_WEIGHT * (1 - _iou(decode_boxes(regression, priors), boxes) ** 2).sum(),
         "obj": _objectness_loss(predictions.objectness, found, counted),
     }
     if use_l1:
@@ -157,7 +138,7 @@ def assign(predictions: Predictions, targets: PaddedTargets) -> Assignment:
         return Assignment(none, none, none, predictions.objectness.new_empty(0))
     image = torch.arange(len(candidates), device=candidates.device)[:, None]
     boxes = decode_boxes(predictions.regression[image, candidates], predictions.priors[candidates])
-    iou = _pairwise_iou(targets.boxes, boxes)
+    iou = _iou(targets.boxes[:, :, None], boxes[:, None])
     usable_pairs = targets.valid[:, :, None] & usable[:, None]
     iou.masked_fill_(~usable_pairs, 0.0)
     cost = _class_cost(predictions, targets.labels, image, candidates) - _IOU_COST * (iou + 1e-7).log()
@@ -181,7 +162,7 @@ def _geometry(priors: Tensor, targets: PaddedTargets) -> tuple[Tensor, Tensor]:
 
 
 def _cell_centres(priors: Tensor) -> tuple[Tensor, Tensor]:
-    """Both coordinates (P,) of the cells' centres, where assignment takes place (decoding uses the corners)."""
+    """Both coordinates (P,) of the cells' centres: assignment takes place there, decoding at the corners."""
     return priors[:, 0] + priors[:, 2] / 2, priors[:, 1] + priors[:, 2] / 2
 
 
@@ -218,25 +199,15 @@ def _match(cost: Tensor, iou: Tensor, usable: Tensor) -> Tensor:
     return torch.where(contested, winner, matched)
 
 
-def _pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
-    """(N, A, 4) and (N, B, 4) xyxy -> (N, A, B)."""
-    a, b = a[:, :, None], b[:, None]
-    size = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0)
-    return _iou(size, a, b)
-
-
-def _paired_iou(a: Tensor, b: Tensor) -> Tensor:
-    """(M, 4) and (M, 4) xyxy -> (M,)."""
-    size = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0)
-    return _iou(size, a, b)
-
-
-def _iou(size: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """IoU from the intersection's width and height; the union is at least 1e-6 square pixels."""
-    inter = size[..., 0] * size[..., 1]
-    area_a = (a[..., 2] - a[..., 0]) * (a[..., 3] - a[..., 1])
-    area_b = (b[..., 2] - b[..., 0]) * (b[..., 3] - b[..., 1])
-    return inter / (area_a + area_b - inter).clamp(min=1e-6)
+def _iou(a: Tensor, b: Tensor) -> Tensor:
+    """IoU of xyxy boxes (..., 4), broadcast against each other; the union is at least 1e-6 square pixels."""
+    ax1, ay1, ax2, ay2 = a.unbind(dim=-1)
+    bx1, by1, bx2, by2 = b.unbind(dim=-1)
+    width = (torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)).clamp(min=0)
+    height = (torch.minimum(ay2, by2) - torch.maximum(ay1, by1)).clamp(min=0)
+    inter = width * height
+    areas = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1)
+    return inter / (areas - inter).clamp(min=1e-6)
 
 
 def _box_logits(boxes: Tensor, priors: Tensor) -> Tensor:
@@ -248,89 +219,7 @@ def _box_logits(boxes: Tensor, priors: Tensor) -> Tensor:
 
 def _outside(ignore: Sequence[Sequence[Tensor]], priors: Tensor, maps: Sequence[HeadMap]) -> Tensor:
     """(N, P) bool: cells whose centre lies in no ignore box."""
-    boxes = [frame for stream in _checked_layout(ignore, maps, "ignore") for frame in stream]
-    _check_boxes(boxes, maps, "ignore")
     # Padding with zeros is harmless: no centre lies strictly inside an empty box.
-    x1, y1, x2, y2 = _pad(boxes, priors.device, torch.float32)[..., None].unbind(dim=2)
+    x1, y1, x2, y2 = pad_boxes(ignore, maps, "ignore")[0][..., None].unbind(dim=2)
     x, y = _cell_centres(priors)
     return ~((x > x1) & (x < x2) & (y > y1) & (y < y2)).any(dim=1)
-
-
-def pad_targets(targets: Sequence[Sequence[Target]], maps: Sequence[HeadMap]) -> PaddedTargets:
-    """Targets of all streams and frames as one padded batch beside the maps.
-
-    Raises:
-        UsageError: as `detection_loss`, naming the stream and the frame.
-    """
-    frames = [frame for stream in _checked_layout(targets, maps, "targets") for frame in stream]
-    boxes, labels = [frame[0] for frame in frames], [frame[1] for frame in frames]
-    _check_boxes(boxes, maps, "targets")
-    _check_labels(boxes, labels, maps)
-    device = maps[0]["obj"].device
-    counts = torch.tensor([len(frame) for frame in boxes], device=device)
-    padded = _pad(boxes, device, torch.float32)
-    valid = torch.arange(padded.shape[1], device=device) < counts[:, None]
-    return PaddedTargets(padded, _pad(labels, device, torch.int64), valid)
-
-
-def _pad(rows: Sequence[Tensor], device: torch.device, dtype: torch.dtype) -> Tensor:
-    return pad_sequence(list(rows), batch_first=True).to(device, dtype)
-
-
-def _checked_layout(
-    items: Sequence[Sequence[_Item]], maps: Sequence[HeadMap], what: str
-) -> Sequence[Sequence[_Item]]:
-    streams, frames = maps[0]["obj"].shape[:2]
-    given = [len(stream) for stream in items]
-    if given != [frames] * streams:
-        raise UsageError(
-            f"detection loss: {what} hold {given} frames per stream, the maps {streams} streams of {frames}"
-        )
-    return items
-
-
-def _image_of(row: int, frames: Sequence[Tensor]) -> int:
-    """The image that a row of the concatenated frames belongs to."""
-    return int((torch.tensor([len(frame) for frame in frames]).cumsum(0) <= row).sum())
-
-
-def _place(image: int, maps: Sequence[HeadMap]) -> str:
-    stream, frame = divmod(image, maps[0]["obj"].shape[1])
-    return f"stream {stream}, frame {frame}"
-
-
-def _check_boxes(boxes: Sequence[Tensor], maps: Sequence[HeadMap], what: str) -> None:
-    for image, frame in enumerate(boxes):
-        if frame.ndim != 2 or frame.shape[1] != 4:
-            raise UsageError(
-                f"detection loss: {what} of {_place(image, maps)}: boxes have shape {tuple(frame.shape)}, "
-                "expected (G, 4)"
-            )
-    flat = torch.cat(list(boxes))
-    good = flat.isfinite().all(dim=1) & (flat[:, 2:] > flat[:, :2]).all(dim=1)
-    if bool(good.all()):
-        return
-    row = int((~good).int().argmax())
-    numbers = ", ".join(f"{x:g}" for x in flat[row].tolist())
-    raise UsageError(
-        f"detection loss: {what} of {_place(_image_of(row, boxes), maps)}: box ({numbers}) "
-        "must be finite with x2 > x1 and y2 > y1"
-    )
-
-
-def _check_labels(boxes: Sequence[Tensor], labels: Sequence[Tensor], maps: Sequence[HeadMap]) -> None:
-    classes = maps[0]["cls"].shape[2]
-    for image, (frame_boxes, frame_labels) in enumerate(zip(boxes, labels, strict=True)):
-        if frame_labels.shape != frame_boxes.shape[:1]:
-            raise UsageError(
-                f"detection loss: targets of {_place(image, maps)}: "
-                f"{len(frame_boxes)} boxes but labels of shape {tuple(frame_labels.shape)}"
-            )
-    flat = torch.cat(list(labels))
-    bad = (flat < 0) | (flat >= classes)
-    if bool(bad.any()):
-        row = int(bad.int().argmax())
-        raise UsageError(
-            f"detection loss: targets of {_place(_image_of(row, labels), maps)}: "
-            f"label {int(flat[row])} is not in 0..{classes - 1}"
-        )
