@@ -28,7 +28,8 @@ slow: $(VENV)/.stamp ## run the tests that take minutes or gigabytes
 	$(BIN)/python -m pytest -q -m slow
 
 bench: $(VENV)/.stamp ## measure speed and memory beside reference implementations
-	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+	@set -e; for name in $$(grep -l __main__ benchmarks/*.py | xargs -n1 basename -s .py); do \
+	  echo "== $$name"; $(BIN)/python -m "benchmarks.$$name"; done
 
 lint: $(VENV)/.stamp ## check style and complexity
 	$(BIN)/ruff check .

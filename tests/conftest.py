@@ -1,0 +1,37 @@
+"""What every test gets: two threads, fixed seeds, and the data beside the project where it is there."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+THREADS = 2
+
+# For the processes that tests start; in this one torch is told below.
+os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
+
+
+@pytest.fixture(autouse=True)
+def _deterministic() -> None:
+    """Fix the seeds and the number of threads, without importing torch for tests that do not."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  (guards against code that draws from the global generator)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(0)
+        torch.set_num_threads(THREADS)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of fixtures and data that stands beside the project; the test is skipped without it."""
+    path = ROOT.parent / "shared"
+    if not path.is_dir():
+        pytest.skip(f"needs the fixtures and data beside the project: {path} is not there")
+    return path

@@ -1,0 +1,176 @@
+"""What an installed svit promises: it imports without the heavy extras, brings its data, and stays small."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import itertools
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+MAX_FILE_BYTES = 25 * 1024**2
+
+# Imports of these raise in the child process, whether or not they are installed.
+BLOCKED = ("cv2", "torchvision", "trackers", "trackeval", "faster_coco_eval", "pycocotools")
+BLOCK = f"""
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {BLOCKED!r}:
+            raise ModuleNotFoundError(f"blocked: {{name}}", name=name)
+
+sys.meta_path.insert(0, Blocker())
+sys.path.insert(0, {str(ROOT / "src")!r})
+"""
+
+
+def run_blocked(code: str) -> subprocess.CompletedProcess[str]:
+    """Run `code` in a fresh interpreter that can import neither OpenCV nor torchvision nor any extra."""
+    return subprocess.run(
+        [sys.executable, "-c", BLOCK + code], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def declared() -> list[Requirement]:
+    """Every dependency in pyproject.toml, those of the extras included."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+    return [Requirement(line) for line in lines if not line.startswith(project["name"])]
+
+
+@pytest.fixture(scope="module")
+def lock() -> dict[str, str]:
+    """Locked version of each distribution, by normalised name."""
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    pins = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in pins}
+
+
+@pytest.fixture(scope="module")
+def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What is in the wheel that users get."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert built.returncode == 0, built.stderr
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        return wheel.namelist()
+
+
+def tracked_files() -> list[Path]:
+    """Every file of the repository that git tracks, or would."""
+    command = ["git", "ls-files", "-co", "--exclude-standard", "-z"]
+    try:
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"not a git checkout: {error}")
+    paths = [ROOT / name for name in listed.stdout.split("\0") if name]
+    return [path for path in paths if path.is_file()]
+
+
+def test_the_blocker_blocks() -> None:
+    result = run_blocked("import torchvision")
+    assert result.returncode != 0
+    assert "blocked: torchvision" in result.stderr
+
+
+def test_every_module_imports_without_opencv_torchvision_and_extras() -> None:
+    result = run_blocked(
+        "import importlib, pkgutil, svit\n"
+        "for module in pkgutil.walk_packages(svit.__path__, 'svit.'):\n"
+        "    if not module.name.endswith('.__main__'):\n"
+        "        importlib.import_module(module.name)\n"
+        "        print(module.name)"
+    )
+    assert result.returncode == 0, result.stderr
+    assert {"svit.cli", "svit.stream", "svit.weights", "svit.tracking"} <= set(result.stdout.split())
+
+
+def test_help_works_without_opencv_torchvision_and_extras() -> None:
+    result = run_blocked("sys.argv = ['svit', '--help']\nfrom svit.cli import main\nsys.exit(main())")
+    assert result.returncode == 0, result.stderr
+    assert "track" in result.stdout
+
+
+def test_tracker_does_not_import_torch() -> None:
+    result = run_blocked(
+        "import importlib.util, types\n"
+        "package = types.ModuleType('svit')\n"  # the public names of svit itself need torch
+        f"package.__path__ = [{str(ROOT / 'src' / 'svit')!r}]\n"
+        "sys.modules['svit'] = package\n"
+        "import svit.tracking\n"
+        "assert 'torch' not in sys.modules"
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_public_names_exist_and_hold_the_contract() -> None:
+    import svit
+
+    missing = [name for name in svit.__all__ if not hasattr(svit, name)]
+    assert missing == []
+    assert {"load", "build", "track", "VideoModel", "StreamMemory", "Stream"} <= set(svit.__all__)
+
+
+def test_wheel_brings_weights_sample_presets_types_and_licence(wheel_names: list[str]) -> None:
+    for pattern in (
+        r"svit/py\.typed",
+        r"svit/assets/.+\.safetensors",
+        r"svit/assets/.+\.mp4",
+        r"svit/assets/.+\.md",
+        r"svit/configs/.+\.ya?ml",
+        r".+\.dist-info/licenses/LICENSE",
+        r".+\.dist-info/licenses/NOTICE",
+    ):
+        assert any(re.fullmatch(pattern, name) for name in wheel_names), (
+            f"nothing in the wheel matches {pattern}"
+        )
+
+
+def test_wheel_brings_every_file_of_the_package_and_nothing_else(wheel_names: list[str]) -> None:
+    packed = {name for name in wheel_names if ".dist-info/" not in name}
+    source = ROOT / "src"
+    assert packed == {p.relative_to(source).as_posix() for p in tracked_files() if p.is_relative_to(source)}
+
+
+def test_lock_pins_torch_one_opencv_and_no_torchvision(lock: dict[str, str]) -> None:
+    assert lock["torch"] == "2.13.0"
+    assert [name for name in lock if name.startswith("opencv")] == ["opencv-python-headless"]
+    assert "torchvision" not in lock
+    assert [name for name in lock if name.startswith(("nvidia", "cuda", "triton"))] == []
+
+
+def test_lock_satisfies_every_declared_dependency(declared: list[Requirement], lock: dict[str, str]) -> None:
+    for requirement in declared:
+        version = lock.get(canonicalize_name(requirement.name))
+        assert version is not None, f"{requirement.name} is declared but not locked"
+        assert requirement.specifier.contains(version), f"{requirement} does not allow the locked {version}"
+
+
+def test_no_dependency_is_opencv_or_torchvision(declared: list[Requirement]) -> None:
+    """trackeval and trackers bring opencv-python; a second OpenCV wheel would overwrite it."""
+    names = {canonicalize_name(requirement.name) for requirement in declared}
+    assert "torch" in names
+    assert {name for name in names if name.startswith("opencv") or name == "torchvision"} == set()
+
+
+def test_environment_holds_at_most_one_opencv_wheel_and_no_torchvision() -> None:
+    names = {canonicalize_name(d.metadata["Name"]) for d in importlib.metadata.distributions()}
+    assert len([name for name in names if name.startswith("opencv")]) <= 1, "remove .venv and run make again"
+    assert "torchvision" not in names
+
+
+def test_repository_holds_no_file_above_25_megabytes() -> None:
+    sizes = {str(path.relative_to(ROOT)): path.stat().st_size for path in tracked_files()}
+    assert "pyproject.toml" in sizes
+    assert {name: size for name, size in sizes.items() if size > MAX_FILE_BYTES} == {}
