@@ -48,9 +48,9 @@ def pad_targets(targets: Sequence[Sequence[Target]], maps: Sequence[HeadMap]) ->
 
 
 def pad_boxes(boxes: Sequence[Sequence[Tensor]], maps: Sequence[HeadMap], what: str) -> tuple[Tensor, Tensor]:
-    """Boxes (G, 4) per stream and frame -> (N, G, 4) fp32 beside the maps, 0 where padded, and which are real.
+    """Boxes (G, 4) per stream and frame -> (N, G, 4) fp32 beside the maps, and which of them are real.
 
-    `what` names them in an error.
+    The others are zero. `what` names the boxes in an error.
 
     Raises:
         UsageError: the frames do not fit the maps; a box is NaN, inverted or empty.
