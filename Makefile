@@ -43,7 +43,7 @@ types: $(VENV)/.stamp ## check types
 	$(BIN)/mypy
 
 imports: $(VENV)/.stamp ## check who imports whom
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 check: lint types imports ## lint, types and imports
 

@@ -132,9 +132,7 @@ def test_wheel_brings_weights_sample_presets_types_and_licence(wheel_names: list
         r".+\.dist-info/licenses/LICENSE",
         r".+\.dist-info/licenses/NOTICE",
     ):
-        assert any(re.fullmatch(pattern, name) for name in wheel_names), (
-            f"nothing in the wheel matches {pattern}"
-        )
+        assert any(re.fullmatch(pattern, name) for name in wheel_names), f"not in the wheel: {pattern}"
 
 
 def test_wheel_brings_every_file_of_the_package_and_nothing_else(wheel_names: list[str]) -> None:
