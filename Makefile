@@ -71,4 +71,4 @@ lock: ## resolve the newest versions anew and write requirements.lock
 
 clean: ## remove what `make` wrote, except the environment
 	rm -rf demo dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
-	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	find src tests benchmarks runs -name __pycache__ -prune -exec rm -rf {} +
