@@ -66,7 +66,8 @@ def test_training_statistics_are_those_of_all_streams_and_frames() -> None:
 def test_an_untrained_detector_gives_every_class_and_object_one_per_cent() -> None:
     head = detector().head
     for conv in (*head.conv_cls, *head.conv_obj):
-        assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+        assert isinstance(conv, nn.Conv2d)
+        assert conv.bias is not None
         torch.testing.assert_close(conv.bias.sigmoid(), torch.full_like(conv.bias, 0.01))
 
 

@@ -165,11 +165,13 @@ def test_without_targets_only_objectness_has_a_gradient() -> None:
     empty: Target = (torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
     losses = detection_loss(maps, [[empty], [empty]], use_l1=True)
     assert int(losses["positives"]) == 0
-    assert float(losses["cls"]) == float(losses["box"]) == float(losses["l1"]) == 0
+    assert [losses[name].item() for name in ("cls", "box", "l1")] == [0, 0, 0]
     losses["total"].backward()
     for level in maps:
-        assert level["obj"].grad is not None and bool((level["obj"].grad > 0).all())
-        assert level["box"].grad is not None and not bool(level["box"].grad.any())
+        assert level["obj"].grad is not None
+        assert level["box"].grad is not None
+        assert bool((level["obj"].grad > 0).all())
+        assert not bool(level["box"].grad.any())
 
 
 def test_a_target_off_the_picture_has_no_candidate_and_is_left_out() -> None:

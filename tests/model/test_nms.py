@@ -14,14 +14,14 @@ def greedy(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float) 
     while left:
         best = left.pop(0)
         kept.append(best)
-        left = [i for i in left if labels[i] != labels[best] or iou(boxes[best], boxes[i]) <= iou_threshold]
+        dropped = (labels == labels[best]) & (iou(boxes[best], boxes) > iou_threshold)
+        left = [i for i, drop in zip(left, dropped[left].tolist(), strict=True) if not drop]
     return kept
 
 
-def iou(a: Tensor, b: Tensor) -> float:
-    inter = (torch.minimum(a[2:], b[2:]) - torch.maximum(a[:2], b[:2])).clamp(min=0).prod()
-    union = (a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - inter
-    return float(inter / union) if union > 0 else 0.0
+def iou(box: Tensor, boxes: Tensor) -> Tensor:
+    inter = (torch.minimum(box[2:], boxes[:, 2:]) - torch.maximum(box[:2], boxes[:, :2])).clamp(min=0).prod(1)
+    return inter / ((box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(1) - inter)
 
 
 def clustered(count: int, clusters: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -48,6 +48,15 @@ def test_more_boxes_than_one_block_equal_greedy() -> None:
     boxes, scores = clustered(1300, clusters=60, seed=1)
     labels = torch.zeros(1300, dtype=torch.int64)
     assert nms(boxes, scores, labels, 0.7).tolist() == greedy(boxes, scores, labels, 0.7)
+
+
+def test_thousands_of_kept_boxes_each_drop_their_copy() -> None:
+    row, column = torch.meshgrid(torch.arange(70.0), torch.arange(70.0), indexing="ij")
+    corner = torch.stack((column, row), dim=-1).flatten(0, 1) * 10
+    boxes = torch.cat((corner, corner + 9), dim=1).repeat(2, 1)
+    scores = torch.linspace(1, 0.1, len(boxes))
+    kept = nms(boxes, scores, torch.zeros(len(boxes), dtype=torch.int64))
+    assert kept.tolist() == list(range(4900))
 
 
 def test_equal_scores_keep_the_lower_index() -> None:
