@@ -77,8 +77,10 @@ def milliseconds(update: Callable[[sv.Detections], sv.Detections], detections: s
 
 def compare(objects: int, frames: int) -> tuple[float, float]:
     """Return the median milliseconds per frame of ours and of theirs."""
-    # The import is here so that the rest of this file can be used without the package.
-    from trackers import ByteTrackTracker
+    try:
+        from trackers import ByteTrackTracker
+    except ImportError as missing:
+        sys.exit(f"benchmark: {missing}; install what the top of this file names")
 
     ours, theirs = ByteTracker(high=0.6), ByteTrackTracker(high_conf_det_threshold=0.6)
     video = simulate(objects, WARM_UP + frames)

@@ -234,7 +234,7 @@ class ByteTracker:
         return order, track[order]
 
     def _follow(self, observed: Observations, order: Indices, track: Indices, frame: int) -> Integers:
-        """Update, end and start tracks; return the ids of detections `order`, whose tracks are rows `track`."""
+        """Update, end and start tracks; return the ids of the detections `order`, rows `track` or -1."""
         tracks, boxes = self._tracks, to_measurement(observed.corners[:, order])
         known, new = np.flatnonzero(track >= 0), np.flatnonzero(track < 0)
         rows = track[known]

@@ -28,8 +28,13 @@ def interpolate_tracks(
 
     Raises:
         UsageError: `rows` has another shape, values that are not finite, or frames that are
-            not whole numbers.
+            not whole numbers; or a setting is negative.
     """
+    for name, value in (("min_frames", min_frames), ("max_gap", max_gap)):
+        if not value >= 0:
+            raise UsageError(
+                f"interpolate_tracks: {name} is {value}, expected a number of frames, at least 0"
+            )
     track_rows = _read(rows)
     _, track, length = np.unique(track_rows[:, ID], return_inverse=True, return_counts=True)
     length = length[track]
