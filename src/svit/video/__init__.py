@@ -1,0 +1,23 @@
+"""Frames in, results out: files, folders, cameras and streams; annotated video, text and pictures."""
+
+from svit.video.base import Source
+from svit.video.contact_sheet import ContactSheet
+from svit.video.draw import TrackPainter, draw_tracks
+from svit.video.mp4 import VideoWriter
+from svit.video.outputs import WriterGroup, open_writers
+from svit.video.sources import open_source
+from svit.video.writers import JsonLinesWriter, MotWriter, Writer
+
+__all__ = [
+    "ContactSheet",
+    "JsonLinesWriter",
+    "MotWriter",
+    "Source",
+    "TrackPainter",
+    "VideoWriter",
+    "Writer",
+    "WriterGroup",
+    "draw_tracks",
+    "open_source",
+    "open_writers",
+]

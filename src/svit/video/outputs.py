@@ -1,0 +1,89 @@
+"""Several outputs in one run, opened and finished together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from pathlib import Path
+
+from svit.errors import OutputError
+from svit.types import FrameResult
+from svit.video.base import Source
+from svit.video.contact_sheet import ContactSheet
+from svit.video.mp4 import VideoWriter
+from svit.video.writers import JsonLinesWriter, MotWriter, Writer
+
+
+class WriterGroup(Writer):
+    """Several writers as one. All of them are finished, even if one of them fails."""
+
+    def __init__(self, writers: Iterable[Writer]) -> None:
+        self._writers = tuple(writers)
+
+    def _append(self, result: FrameResult) -> None:
+        for writer in self._writers:
+            writer.write(result)
+
+    def close(self) -> None:
+        """Finishes every file; raises the error of one that failed only after the others are done."""
+        with ExitStack() as stack:
+            for writer in self._writers:
+                stack.callback(writer.close)
+
+    def discard(self) -> None:
+        """Ends without any file."""
+        for writer in self._writers:
+            writer.discard()
+
+
+def open_writers(
+    source: Source,
+    *,
+    video: str | Path | None = None,
+    mot: str | Path | None = None,
+    jsonl: str | Path | None = None,
+    contact_sheet: str | Path | None = None,
+) -> WriterGroup:
+    """Opens the outputs that are asked for, all or none.
+
+    Args:
+        source: where the frames come from: its rate is the video's, and its files are never written.
+        video: annotated video, .mp4.
+        mot: MOTChallenge text, .txt.
+        jsonl: JSON lines, .jsonl.
+        contact_sheet: a picture of the whole video, .png.
+
+    Raises:
+        OutputError: one of them cannot be written, is the input, or is named twice; then none is begun.
+    """
+
+    def open_video(path: Path) -> Writer:
+        return VideoWriter(path, source.rate)
+
+    kinds: list[tuple[str | Path | None, Callable[[Path], Writer]]] = [
+        (video, open_video),
+        (mot, MotWriter),
+        (jsonl, JsonLinesWriter),
+        (contact_sheet, ContactSheet),
+    ]
+    wanted = [(Path(path), make) for path, make in kinds if path is not None]
+    _refuse_collisions(source, [path for path, _ in wanted])
+    writers: list[Writer] = []
+    try:
+        for path, make in wanted:
+            writers.append(make(path))
+    except BaseException:
+        for writer in writers:
+            writer.discard()
+        raise
+    return WriterGroup(writers)
+
+
+def _refuse_collisions(source: Source, paths: list[Path]) -> None:
+    seen: set[Path] = set()
+    for path in paths:
+        if source.reads(path):
+            raise OutputError(f"{path}: is the input; choose another name for the output")
+        if path.resolve() in seen:
+            raise OutputError(f"{path}: is named for two outputs; give each its own name")
+        seen.add(path.resolve())
