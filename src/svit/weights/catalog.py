@@ -1,0 +1,157 @@
+"""Models by name or file: the bundled weights, the presets, and every checkpoint that can be opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from svit.config import ModelConfig, nearest, preset, preset_names
+from svit.errors import UsageError, WeightsError
+from svit.model.video_model import VideoModel
+from svit.weights.checkpoint import CONFIG_KEY, model_from_own, own_config, save
+from svit.weights.clip import is_clip, model_from_clip
+from svit.weights.device import Precision, pick_device, pick_dtype
+from svit.weights.files import Contents, read_file
+from svit.weights.official import is_official, model_from_official
+from svit.weights.report import LoadReport
+
+DEFAULT_MODEL = "tiny-person"
+"""The weights that come with svit."""
+
+_BUNDLED = {DEFAULT_MODEL: "tiny"}
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """A row of `svit models`.
+
+    Attributes:
+        name: what `load` (if bundled) or `build` takes.
+        parameters: number of learned values.
+        short_side, long_side: limits of the input's sides, pixels.
+        memory: frames remembered, the current one included.
+        classes: what its detector finds; empty without a detector.
+        bundled: whether trained weights come with svit.
+    """
+
+    name: str
+    parameters: int
+    short_side: int
+    long_side: int
+    memory: int
+    classes: tuple[str, ...]
+    bundled: bool
+
+
+def load(
+    name_or_path: str | Path = DEFAULT_MODEL,
+    device: str | torch.device | None = None,
+    precision: Precision | None = None,
+) -> VideoModel:
+    """A trained model in evaluation mode.
+
+    Args:
+        name_or_path: bundled weights (`tiny-person`, or their preset `tiny`), or a checkpoint of svit or of
+            the official S-ViT; an official one that differs from the published heads, window or stages is
+            opened by `svit.weights.load_official`.
+        device: "cpu", "cuda", ...; None or "auto" is CUDA if there is a device, else the CPU.
+        precision: of the weights: None or "fp32", "bf16", "fp16". Frames and memory take the same.
+
+    Raises:
+        UsageError: unknown name, preset without weights, device or precision.
+        WeightsError: missing or damaged file, unsafe pickle, keys that do not fit.
+    """
+    dtype, target = pick_dtype(precision), pick_device(device)
+    contents = read_file(_find(name_or_path))
+    if is_clip(contents):
+        raise WeightsError(
+            f"{contents.source} is a CLIP model, which has no detector; to start a training from it use "
+            "svit.weights.load_clip or `svit convert-checkpoint`"
+        )
+    model, _ = _trained_model(contents, {})
+    return model.to(device=target, dtype=dtype)
+
+
+def convert(source: str | Path, target: str | Path, half: bool = False, **official: Any) -> LoadReport:
+    """Rewrites an official S-ViT, CLIP or svit checkpoint as a svit checkpoint.
+
+    A CLIP file becomes the preset of its size, with everything that CLIP does not have freshly started.
+
+    Args:
+        source: the file.
+        target: a `.safetensors` file.
+        half: as in `save`.
+        official: `heads`, `window`, `memory` and `stages` of `load_official`.
+
+    Returns:
+        Where each tensor came from.
+
+    Raises:
+        WeightsError: the source cannot be opened or does not fit.
+        OutputError: the target cannot be written.
+        UsageError: `official` settings that do not fit.
+    """
+    contents = read_file(source)
+    model, report = model_from_clip(contents) if is_clip(contents) else _trained_model(contents, official)
+    save(model, target, half)
+    return report
+
+
+def describe_models() -> list[ModelSummary]:
+    """The bundled weights, then the presets, smallest first."""
+    files = {name: _bundled_path(name) for name in _BUNDLED}
+    bundled = [_summary(name, own_config(read_file(p)), True) for name, p in files.items() if p.is_file()]
+    presets = [_summary(name, preset(name), False) for name in preset_names()]
+    return bundled + sorted(presets, key=lambda row: row.parameters)
+
+
+def _summary(name: str, config: ModelConfig, bundled: bool) -> ModelSummary:
+    with torch.device("meta"):  # counts without filling gigabytes with random numbers
+        parameters = sum(p.numel() for p in VideoModel(config).parameters())
+    return ModelSummary(
+        name,
+        parameters,
+        config.input.short_side,
+        config.input.long_side,
+        config.encoder.memory,
+        config.detector.class_names if config.detector else (),
+        bundled,
+    )
+
+
+def _trained_model(contents: Contents, official: dict[str, Any]) -> tuple[VideoModel, LoadReport]:
+    """The model of a svit or official checkpoint."""
+    if CONFIG_KEY in contents.metadata or not is_official(contents):
+        return model_from_own(contents)
+    return model_from_official(contents, **official)
+
+
+def _bundled_path(name: str) -> Path:
+    return Path(str(resources.files("svit").joinpath(f"assets/{name}.safetensors")))
+
+
+def _find(name_or_path: str | Path) -> Path:
+    """The file that a name or path means."""
+    name = str(name_or_path)
+    presets = {preset_name: weights for weights, preset_name in _BUNDLED.items()}
+    if name in _BUNDLED or name in presets:
+        bundled = _bundled_path(presets.get(name, name))
+        if not bundled.is_file():
+            raise WeightsError(
+                f"this installation lacks the bundled weights '{bundled.stem}'; reinstall svit"
+            )
+        return bundled
+    if name in preset_names():
+        raise UsageError(
+            f"no weights come with the preset '{name}': give a checkpoint's path, or start untrained with "
+            f"svit.build('{name}'); bundled: {', '.join(_BUNDLED)}"
+        )
+    path = Path(name_or_path)
+    if not path.exists() and path.name == name and not path.suffix:
+        known = [*_BUNDLED, *preset_names()]
+        raise UsageError(f"no model or file '{name}'; {nearest(name, known)}")
+    return path
