@@ -67,6 +67,18 @@ def test_activation_checkpointing_changes_neither_outputs_nor_gradients(
     assert results[0][2].frames_seen == results[1][2].frames_seen == seen + FRAMES
 
 
+def test_checkpointing_recomputes_the_blocks_in_the_backward_pass() -> None:
+    # Without this, the test above would pass on an encoder that ignores the setting.
+    encoder = small_encoder("base")
+    encoder.checkpointing = True
+    calls: list[object] = []
+    encoder.blocks[0].register_forward_pre_hook(lambda module, _: calls.append(module))
+    stages, _ = encoder(random_frames(encoder, frames=2))
+    assert len(calls) == 1
+    loss_of(stages).backward()
+    assert len(calls) == 2
+
+
 @pytest.mark.xfail(strict=True, reason="recomputation reads a memory that was written over")
 def test_streaming_on_before_the_backward_pass_changes_no_gradient() -> None:
     encoder = small_encoder("base")

@@ -55,6 +55,14 @@ def test_a_picture_of_the_right_size_is_not_resampled() -> None:
     torch.testing.assert_close(x * std + mean, pixels, atol=1e-3, rtol=0)
 
 
+def test_resizing_interpolates_between_the_centres_of_pixels() -> None:
+    config = InputConfig(short_side=2, long_side=4, mean=(0, 0, 0), std=(1, 1, 1))
+    image = np.array([[[0, 0, 0], [200, 100, 40]]], np.uint8)
+    x = preprocess(image, config, multiple=1)
+    for channel, value in zip(x, (200, 100, 40), strict=True):
+        torch.testing.assert_close(channel, torch.tensor([0.0, 0.25, 0.75, 1.0]).expand(2, 4) * value)
+
+
 def test_views_of_any_memory_layout_are_the_same_picture() -> None:
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
     flipped = np.ascontiguousarray(image[::-1, :, ::-1])[::-1, :, ::-1]  # as from a BGR or upside-down buffer
