@@ -3,7 +3,8 @@
     python runs/tiny_person.py --data ../shared/data --output checkpoints/tiny-person --minutes 100
 
 The schedule runs on the clock: warm-up, cosine, and a last part without mosaic but with the L1 loss. Started
-again with the same command it goes on from the last checkpoint.
+again with the same command it goes on from the last checkpoint. At the end, or with --export at any time, the
+averaged weights become OUTPUT/tiny-person.safetensors.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from torch.utils.data import DataLoader
 from person_clips import Clips, training_sources
 from svit.config import preset
 from svit.model.detector_loss import detection_loss
-from svit.model.video_model import VideoModel
+from svit.model.video_model import VideoModel, build
+from svit.weights import save
 
 PEAK_RATE, LAST_RATE, WARM_UP = 1e-3, 2e-5, 0.03
 L1_FROM = 0.85
@@ -35,14 +37,25 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder with tracking/ and detection/")
     parser.add_argument("--output", type=Path, required=True, help="folder of the checkpoint and the log")
     parser.add_argument("--minutes", type=float, default=100, help="wall-clock time of the whole schedule")
+    parser.add_argument("--export", action="store_true", help="only write the averaged weights of the last checkpoint")
     parser.add_argument("--frames", type=int, default=16, help="frames per batch")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Trains until the time is used up, a checkpoint every two minutes."""
+    """Trains, unless only the weights are asked for, and writes them."""
     options = parse()
-    options.output.mkdir(parents=True, exist_ok=True)
+    if not options.export:
+        options.output.mkdir(parents=True, exist_ok=True)
+        train(options)
+    state = torch.load(options.output / "last.pt", weights_only=True)
+    model = build("tiny", name="tiny-person")
+    model.load_state_dict(state["average"])
+    save(model, options.output / "tiny-person.safetensors", half=True)
+
+
+def train(options: argparse.Namespace) -> None:
+    """Trains until the time is used up, a checkpoint every two minutes."""
     torch.manual_seed(0)
     model = VideoModel(preset("tiny", encoder__memory_gradient=True)).train()
     average = {name: tensor.clone() for name, tensor in model.state_dict().items()}

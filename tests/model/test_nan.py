@@ -26,7 +26,7 @@ def test_frames_that_are_not_finite_are_refused_in_one_line(value: float, everyw
     [
         pytest.param(2, id="filling"),
         pytest.param(
-            5, id="full", marks=pytest.mark.xfail(strict=True, reason="the refused frame is remembered")
+            5, id="full"
         ),
     ],
 )

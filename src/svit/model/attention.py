@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from svit.model.layers import from_windows, to_windows
-from svit.model.memory import Advance, LayerMemory, Recall
+from svit.model.memory import Advance
+from svit.model.slots import LayerMemory, Recall
 
 
 class Attention(nn.Module):

@@ -23,7 +23,8 @@ from svit.model.layers import (
     ResidualConv,
     resize_positions,
 )
-from svit.model.memory import Advance, LayerMemory, StreamMemory
+from svit.model.memory import Advance, Layout, StreamMemory
+from svit.model.slots import LayerMemory
 
 
 class Block(nn.Module):
@@ -94,7 +95,7 @@ class Encoder(nn.Module):
         self._check(frames)
         if memory is None:
             memory = StreamMemory(self.config.memory, self.config.eviction)
-        advance = memory.advance(frames.shape[0], frames.shape[1])
+        advance = memory.advance(frames.shape[0], frames.shape[1], self._layout(frames))
         x, stages, layers = self._embed(frames), [], []
         for block in self.blocks:
             x, layer = self._run(cast(Block, block), x, advance)
@@ -112,6 +113,12 @@ class Encoder(nn.Module):
         if frames.shape[3] % patch or frames.shape[4] % patch:
             size = f"{frames.shape[4]}x{frames.shape[3]}"
             raise UsageError(f"frame sides must be multiples of {patch}, got {size}; see svit.model.preprocess")
+
+    def _layout(self, frames: Tensor) -> Layout:
+        """What a memory of these frames fits: the token grid, and the shape of every block's keys."""
+        config = self.config
+        rows, columns = frames.shape[3] // config.patch, frames.shape[4] // config.patch
+        return (rows, columns, config.width, config.heads, *(config.windows if config.temporal else ()))
 
     def _embed(self, frames: Tensor) -> Tensor:
         """(B, T, 3, H, W) -> tokens with positions (B, T, Y, X, C)."""

@@ -5,110 +5,46 @@ the new memory reuses the storage of the old one and writes only the slots that 
 size one copy is 12 GiB. The old value stays usable (it is copied when advanced a second time) until
 its frames have been overwritten; then using it is an error that says so.
 
-Order inside a memory does not matter to attention, so frames lie in fixed slots of a ring and nothing
-ever moves. With `merge` eviction slot 0 holds the running mean of everything that left.
-
 Shapes: B streams, M windows, H heads, Y X rows and columns of a window, F slots, T new frames, D head width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from svit.errors import UsageError
+from svit.model.slots import (
+    SLOT_DIM,
+    LayerMemory,
+    Recall,
+    concatenate,
+    join_chunks,
+    plan_slots,
+    recall_chunk,
+    write_frame,
+)
 
-SLOT_DIM = 4
-"""Position of F in (B, M, H, Y, F, X, D): a row's keys over time are contiguous, a column's have one stride."""
-
-
-class LayerMemory(NamedTuple):
-    """Keys and values of one block, each (B, M, H, Y, F, X, D); F may exceed the frames remembered."""
-
-    keys: Tensor
-    values: Tensor
-
-
-class Recall(NamedTuple):
-    """What the T new frames of one block attend to.
-
-    Attributes:
-        keys, values: (B, M, H, Y, S, X, D), S frames of the past and present.
-        visible: (1 or B, T, S) bool, which frames each new one may see; None if all.
-    """
-
-    keys: Tensor
-    values: Tensor
-    visible: Tensor | None
-
-
-@dataclass(frozen=True)
-class SlotPlan:
-    """Where T arriving frames go, found by simulating the official rule frame by frame.
-
-    Sources are numbered: the slots filled before, then the new frames, then one mean per merge.
-
-    Attributes:
-        merges: pairs of sources whose mean becomes a further source, in order.
-        seen: for each new frame the sources it attends to.
-        slots: the source in each slot at the end.
-    """
-
-    merges: list[tuple[int, int]]
-    seen: list[list[int]]
-    slots: list[int]
-
-
-def slot_of(frame: int, capacity: int, eviction: str) -> int:
-    """The slot that frame number `frame` (from 0) of a stream is written to."""
-    if frame < capacity or capacity == 1:
-        return min(frame, capacity - 1)
-    if eviction == "fifo":
-        return frame % capacity
-    return 1 + (frame - 1) % (capacity - 1)
-
-
-def plan_slots(age: int, frames: int, capacity: int, eviction: str) -> SlotPlan:
-    """Simulates `frames` arrivals at a memory that has seen `age` frames (semantics section 1).
-
-    With `merge`, a full memory takes the oldest entry out and the entry that is now the oldest becomes
-    the mean of itself and the one taken out; with capacity 1 the old one is dropped.
-    """
-    filled = min(age, capacity)
-    slots, merges, seen = list(range(filled)), [], []
-    for i in range(frames):
-        slot = slot_of(age + i, capacity, eviction)
-        if slot == len(slots):
-            slots.append(filled + i)
-        else:
-            if eviction == "merge" and capacity > 1:
-                merges.append((slots[0], slots[slot]))
-                slots[0] = filled + frames + len(merges) - 1
-            slots[slot] = filled + i
-        seen.append(list(slots))
-    return SlotPlan(merges, seen, slots)
-
-
-def visible_sources(plan: SlotPlan, sources: int, device: torch.device) -> Tensor | None:
-    """(1, T, S) bool mask of a plan; None when every new frame sees everything."""
-    if all(len(row) == sources for row in plan.seen):
-        return None
-    mask = torch.zeros(len(plan.seen), sources, dtype=torch.bool)
-    for frame, row in enumerate(plan.seen):
-        mask[frame, row] = True
-    return mask.unsqueeze(0).to(device)
+Layout = tuple[int, ...]
+"""What a memory fits: rows and columns of the token grid, then whatever tells one model from another."""
 
 
 @dataclass
 class _Storage:
-    """Buffers shared by successive values of one memory; `ages` is the newest value's, None while writing."""
+    """Buffers shared by successive values of one memory.
+
+    Attributes:
+        ages: those of the newest value; None while it is being written.
+        in_graph: a backward pass may still read the buffers, so they must not be written again.
+    """
 
     layers: list[LayerMemory]
     ages: tuple[int, ...] | None
+    in_graph: bool = False
 
 
 @dataclass(eq=False)
@@ -120,11 +56,13 @@ class StreamMemory:
             first frame; the model does not depend on it.
         eviction: "merge" (official: the frame that leaves is averaged into the oldest) or "fifo".
         ages: frames seen by each stream of the batch; empty before the first frame.
+        layout: frame size and model it belongs to; empty before the first frame.
     """
 
     capacity: int = 32
     eviction: str = "merge"
     ages: tuple[int, ...] = ()
+    layout: Layout = ()
     _storage: _Storage = field(default_factory=lambda: _Storage([], ()), repr=False)
 
     def __post_init__(self) -> None:
@@ -152,7 +90,9 @@ class StreamMemory:
         """
         self._check_intact()
         filled = min(self.frames_seen, self.capacity)
-        return [LayerMemory(*(t.narrow(SLOT_DIM, 0, filled) for t in layer)) for layer in self._storage.layers]
+        return [
+            LayerMemory(*(t.narrow(SLOT_DIM, 0, filled) for t in layer)) for layer in self._storage.layers
+        ]
 
     def _check_intact(self) -> None:
         newest = self._storage.ages
@@ -162,104 +102,122 @@ class StreamMemory:
             raise UsageError("this memory was interrupted while a frame was written; start a new one")
         if max(newest) > self.capacity:
             raise UsageError(
-                f"this memory (after {self.frames_seen} frames) was advanced to {max(newest)} and its frames were "
-                "overwritten; keep memory.clone() to branch a stream"
+                f"this memory (after {self.frames_seen} frames) was advanced to {max(newest)} and its frames "
+                "were overwritten; keep memory.clone() to branch a stream"
             )
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """The same memory with storage of its own, made of the filled slots."""
+        layers = [LayerMemory(*(change(t) for t in layer)) for layer in self.layers]
+        return self._with(layers, self.ages, self.layout)
+
+    def _with(self, layers: list[LayerMemory], ages: tuple[int, ...], layout: Layout) -> Self:
+        return type(self)(self.capacity, self.eviction, ages, layout, _Storage(layers, ages))
 
     def clone(self) -> Self:
         """A copy with storage of its own, of the filled slots only."""
-        copied = [LayerMemory(*(t.clone() for t in layer)) for layer in self.layers]
-        return self._with(copied, self.ages)
+        return self._map(Tensor.clone)
 
-    def _with(self, layers: list[LayerMemory], ages: Sequence[int]) -> Self:
-        return type(self)(self.capacity, self.eviction, tuple(ages), _Storage(layers, tuple(ages)))
+    def detach(self) -> Self:
+        """The same values without gradient: ends truncated backpropagation between two training steps."""
+        return self._map(Tensor.detach)
 
-    def advance(self, streams: int, frames: int) -> Advance:
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        """A copy on another device or in another precision."""
+        return self._map(lambda t: t.to(device, dtype, copy=True))
+
+    def advance(self, streams: int, frames: int, layout: Layout) -> Advance:
         """Begins the arrival of `frames` frames in each of `streams` streams; see `Advance`.
 
         Raises:
-            UsageError: the memory belongs to another number of streams, or was overwritten.
+            UsageError: the memory belongs to another number of streams, frame size or model, or was
+                overwritten. It then stays as it was.
         """
-        if self.ages and len(self.ages) != streams:
-            raise UsageError(f"this memory holds {len(self.ages)} streams, the frames {streams}")
+        ages = self.ages or (0,) * streams
+        if len(ages) != streams:
+            raise UsageError(f"this memory holds {len(ages)} streams, the frames {streams}")
+        if self.layout and self.layout != layout:
+            other = "frames of another size" if self.layout[:2] != layout[:2] else "another model"
+            raise UsageError(f"this memory belongs to {other}; start a new one")
+        if not self.ages:
+            return Advance(self._with([], (), ()), ages, frames, layout)
         self._check_intact()
-        stale = self._storage.ages != self.ages
-        current = self.clone() if stale else self
-        return Advance(current, self.ages or (0,) * streams, frames, in_place=not torch.is_grad_enabled())
+        writes = not torch.is_grad_enabled()
+        must_copy = writes and (self._storage.in_graph or self._storage.ages != self.ages)
+        return Advance(self.clone() if must_copy else self, ages, frames, layout)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, copied: numbers, and `layers.{i}.keys|values` tensors of the filled slots."""
-        state: dict[str, Any] = {"capacity": self.capacity, "eviction": self.eviction, "ages": list(self.ages)}
+        state: dict[str, Any] = {
+            "capacity": self.capacity,
+            "eviction": self.eviction,
+            "ages": list(self.ages),
+            "layout": list(self.layout),
+        }
         for i, layer in enumerate(self.layers):
             state[f"layers.{i}.keys"] = layer.keys.clone()
             state[f"layers.{i}.values"] = layer.values.clone()
         return state
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Becomes the memory that `state_dict` described.
 
         Raises:
-            UsageError: the state is not that of a memory.
+            UsageError: the state is not that of a memory; this one then stays as it was.
         """
         try:
-            depth = sum(key.endswith(".keys") for key in state)
-            layers = [
-                LayerMemory(state[f"layers.{i}.keys"].clone(), state[f"layers.{i}.values"].clone())
-                for i in range(depth)
-            ]
-            capacity, eviction, ages = int(state["capacity"]), str(state["eviction"]), tuple(state["ages"])
-        except (KeyError, TypeError, AttributeError) as error:
+            loaded = _from_state(state)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(f"this is not the state of a StreamMemory: {error}") from None
-        self.capacity, self.eviction, self.ages = capacity, eviction, ages
-        self.__post_init__()
-        self._storage = _Storage(layers, ages)
-
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
-        """A copy on another device or in another precision."""
-        moved = [LayerMemory(*(t.to(device, dtype, copy=True) for t in layer)) for layer in self.layers]
-        return self._with(moved, self.ages)
+        self.__dict__.update(loaded.__dict__)
 
     @classmethod
     def stack(cls, memories: Iterable[StreamMemory]) -> StreamMemory:
         """Batches memories of equal capacity and frame size, each of any age, along the streams.
 
         Raises:
-            UsageError: there are none, they differ in capacity, eviction or size, or one is still empty.
+            UsageError: there are none, they differ in capacity, eviction, size or model, or one is empty.
         """
         memories = list(memories)
         if len({(m.capacity, m.eviction) for m in memories}) != 1:
             raise UsageError("stack needs one or more memories of the same capacity and eviction")
         if not all(m.ages for m in memories):
-            raise UsageError("stack needs memories that have seen a frame; start new streams in a batch of their own")
+            raise UsageError("stack needs memories that have seen a frame; batch new streams on their own")
+        if len({m.layout for m in memories}) != 1:
+            raise UsageError("stack needs memories of the same frame size and model")
         filled = min(max(m.frames_seen for m in memories), memories[0].capacity)
         layers = [
-            LayerMemory(*(_concatenate(tensors, filled) for tensors in zip(*blocks, strict=True)))
+            LayerMemory(*(concatenate(tensors, filled) for tensors in zip(*blocks, strict=True)))
             for blocks in zip(*(m.layers for m in memories), strict=True)
         ]
-        return memories[0]._with(layers, [age for m in memories for age in m.ages])
+        return memories[0]._with(layers, tuple(age for m in memories for age in m.ages), memories[0].layout)
 
     def unstack(self) -> list[StreamMemory]:
         """One memory per stream, with storage of its own."""
-        single = []
-        for b, age in enumerate(self.ages):
-            filled = min(age, self.capacity)
-            own = [LayerMemory(*(t[b : b + 1].narrow(SLOT_DIM, 0, filled).clone() for t in layer)) for layer in self.layers]
-            single.append(self._with(own, [age]))
-        return single
+        return [self._stream(b, age) for b, age in enumerate(self.ages)]
+
+    def _stream(self, b: int, age: int) -> StreamMemory:
+        filled = min(age, self.capacity)
+        layers = [
+            LayerMemory(*(t[b : b + 1].narrow(SLOT_DIM, 0, filled).clone() for t in layer))
+            for layer in self.layers
+        ]
+        return self._with(layers, (age,), self.layout)
 
 
-def _concatenate(tensors: Sequence[Tensor], slots: int) -> Tensor:
-    """Joins (B, M, H, Y, F, X, D) along B, with empty slots up to `slots`."""
-    if len({(t.shape[:SLOT_DIM][1:], t.shape[SLOT_DIM + 1 :]) for t in tensors}) != 1:
-        raise UsageError("stack needs memories of the same frame size and model")
-    streams, shape = sum(t.shape[0] for t in tensors), list(tensors[0].shape)
-    shape[0], shape[SLOT_DIM] = streams, slots
-    joined = tensors[0].new_zeros(shape)
-    start = 0
-    for t in tensors:
-        joined[start : start + t.shape[0]].narrow(SLOT_DIM, 0, t.shape[SLOT_DIM]).copy_(t)
-        start += t.shape[0]
-    return joined
+def _from_state(state: Mapping[str, Any]) -> StreamMemory:
+    """A memory from its `state_dict`; KeyError, TypeError or ValueError where it is none."""
+    depth = sum(key.endswith(".keys") for key in state)
+    layers = [
+        LayerMemory(state[f"layers.{i}.keys"].clone(), state[f"layers.{i}.values"].clone()) for i in range(depth)
+    ]
+    capacity, ages = int(state["capacity"]), tuple(int(age) for age in state["ages"])
+    filled = min(max(ages, default=0), capacity)
+    for tensor in (tensor for layer in layers for tensor in layer):
+        if tensor.ndim != 7 or (tensor.shape[0], tensor.shape[SLOT_DIM]) != (len(ages), filled):
+            raise ValueError(f"keys of shape {tuple(tensor.shape)} do not hold {filled} frames of {len(ages)} streams")
+    layout = tuple(int(number) for number in state["layout"])
+    return StreamMemory(capacity, str(state["eviction"]), ages, layout, _Storage(layers, ages))
 
 
 class Advance:
@@ -270,22 +228,19 @@ class Advance:
     block (activation checkpointing) gives the same again.
     """
 
-    def __init__(self, memory: StreamMemory, ages: tuple[int, ...], frames: int, in_place: bool) -> None:
-        self.memory, self.ages, self.frames, self.in_place = memory, ages, frames, in_place
-        capacity, eviction = memory.capacity, memory.eviction
-        self._plans = {age: plan_slots(age, frames, capacity, eviction) for age in set(ages)}
-        if in_place:
+    def __init__(self, memory: StreamMemory, ages: tuple[int, ...], frames: int, layout: Layout) -> None:
+        self.memory, self.ages, self.frames, self.layout = memory, ages, frames, layout
+        self.in_place = not torch.is_grad_enabled()
+        self._plans = {age: plan_slots(age, frames, memory.capacity, memory.eviction) for age in set(ages)}
+        if self.in_place:
             memory._storage.ages = None
+        else:
+            memory._storage.in_graph = True
 
     def recall(self, block: int, keys: Tensor, values: Tensor) -> tuple[Recall, LayerMemory]:
-        """What block number `block` attends to when its new `keys` and `values` (B, M, H, Y, T, X, D) arrive.
-
-        Raises:
-            UsageError: the memory belongs to another frame size or model.
-        """
+        """What block number `block` attends to when its new `keys` and `values` (B, M, H, Y, T, X, D) arrive."""
         layers = self.memory._storage.layers
-        old = layers[block] if block < len(layers) else None
-        _check_sizes(old, keys)
+        old = layers[block] if layers else None
         if self.in_place and self.frames == 1:
             return self._step(old, keys, values)
         filled = min(max(self.ages), self.memory.capacity)
@@ -297,16 +252,17 @@ class Advance:
         ages = tuple(age + self.frames for age in self.ages)
         storage = self.memory._storage
         if not self.in_place:
-            return self.memory._with(layers, ages)
+            return self.memory._with(layers, ages, self.layout)
         storage.layers, storage.ages = layers, ages
-        return StreamMemory(self.memory.capacity, self.memory.eviction, ages, storage)
+        return StreamMemory(self.memory.capacity, self.memory.eviction, ages, self.layout, storage)
 
     def _step(self, old: LayerMemory | None, keys: Tensor, values: Tensor) -> tuple[Recall, LayerMemory]:
         """One frame, written into its slot: the buffers themselves are what it attends to."""
-        layer = LayerMemory(*(self._buffer(o, n) for o, n in zip(old or (None, None), (keys, values), strict=True)))
+        pairs = zip(old or (None, None), (keys, values), strict=True)
+        layer = LayerMemory(*(self._buffer(before, new) for before, new in pairs))
         for streams, age in self._groups():
             for buffer, new in zip(layer, (keys, values), strict=True):
-                _write(buffer[streams], new[streams], age, self.memory)
+                write_frame(buffer[streams], new[streams], age, self.memory.capacity, self.memory.eviction)
         filled = min(max(self.ages) + 1, self.memory.capacity)
         recalled = (t.narrow(SLOT_DIM, 0, filled) for t in layer)
         return Recall(*recalled, self._visible_ages(filled, keys.device)), layer
@@ -339,63 +295,11 @@ class Advance:
     def _chunk(self, past: LayerMemory | None, new: LayerMemory) -> tuple[Recall, LayerMemory]:
         """Any number of frames, nothing written: the next memory is gathered from what was attended to."""
         groups = self._groups()
-        if len(groups) == 1:
-            return _recall_chunk(past, new, self._plans[self.ages[0]])
-        assert past is not None  # streams of different ages have a past
+        if past is None or len(groups) == 1:
+            return recall_chunk(past, new, self._plans[self.ages[0]])
         parts = []
         for streams, age in groups:
             filled = min(age, self.memory.capacity)
             own = LayerMemory(*(t[streams].narrow(SLOT_DIM, 0, filled) for t in past))
-            parts.append(_recall_chunk(own, LayerMemory(*(t[streams] for t in new)), self._plans[age]))
-        return _join_chunks(parts, self.frames)
-
-
-def _check_sizes(old: LayerMemory | None, keys: Tensor) -> None:
-    if old is None:
-        return
-    before, now = list(old.keys.shape), list(keys.shape)
-    before[SLOT_DIM] = now[SLOT_DIM] = 0
-    if before != now:
-        raise UsageError(
-            "these frames do not fit the memory (other frame size or model): start a new memory for frames of another size"
-        )
-
-
-def _write(buffer: Tensor, new: Tensor, age: int, memory: StreamMemory) -> None:
-    """Writes one frame (B, M, H, Y, 1, X, D) of streams of one age into its slot, merging what leaves."""
-    slot = slot_of(age, memory.capacity, memory.eviction)
-    if age >= memory.capacity > 1 and memory.eviction == "merge":
-        oldest = buffer.select(SLOT_DIM, 0)
-        oldest.copy_((oldest + buffer.select(SLOT_DIM, slot)) / 2)
-    buffer.select(SLOT_DIM, slot).copy_(new.select(SLOT_DIM, 0))
-
-
-def _recall_chunk(past: LayerMemory | None, new: LayerMemory, plan: SlotPlan) -> tuple[Recall, LayerMemory]:
-    """Past, new and merged frames side by side with their mask, and the slots after them."""
-    sources = [_sources(None if past is None else past[i], new[i], plan) for i in range(2)]
-    slots = torch.tensor(plan.slots, device=new.keys.device)
-    layer = LayerMemory(*(s.index_select(SLOT_DIM, slots) for s in sources))
-    visible = visible_sources(plan, sources[0].shape[SLOT_DIM], new.keys.device)
-    return Recall(sources[0], sources[1], visible), layer
-
-
-def _sources(past: Tensor | None, new: Tensor, plan: SlotPlan) -> Tensor:
-    """All sources of a plan along SLOT_DIM, in its numbering."""
-    joined = new if past is None else torch.cat([past.to(new.dtype), new], SLOT_DIM)
-    frames = list(joined.unbind(SLOT_DIM)) if plan.merges else []
-    for a, b in plan.merges:
-        frames.append((frames[a] + frames[b]) / 2)
-    return torch.stack(frames, SLOT_DIM) if frames else joined
-
-
-def _join_chunks(parts: list[tuple[Recall, LayerMemory]], frames: int) -> tuple[Recall, LayerMemory]:
-    """Batches chunks of streams of different ages: fewer sources are padded and masked."""
-    sources = max(recall.keys.shape[SLOT_DIM] for recall, _ in parts)
-    slots = max(layer.keys.shape[SLOT_DIM] for _, layer in parts)
-    visible = torch.zeros(len(parts), frames, sources, dtype=torch.bool, device=parts[0][0].keys.device)
-    for b, (recall, _) in enumerate(parts):
-        own = recall.keys.shape[SLOT_DIM]
-        visible[b, :, :own] = True if recall.visible is None else recall.visible[0]
-    keys, values = (_concatenate([recall[i] for recall, _ in parts], sources) for i in range(2))
-    layer = LayerMemory(*(_concatenate([layer[i] for _, layer in parts], slots) for i in range(2)))
-    return Recall(keys, values, visible), layer
+            parts.append(recall_chunk(own, LayerMemory(*(t[streams] for t in new)), self._plans[age]))
+        return join_chunks(parts, self.frames)

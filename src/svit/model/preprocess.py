@@ -40,7 +40,7 @@ def check_image(image: npt.NDArray[np.generic]) -> None:
         raise UsageError(f"a frame must not be empty, got {image.shape[1]}x{image.shape[0]} pixels")
 
 
-def preprocess(image: npt.NDArray[np.uint8], config: InputConfig, multiple: int, device: str = "cpu") -> Tensor:
+def preprocess(image: npt.NDArray[np.uint8], config: InputConfig, multiple: int, device: torch.device | str = "cpu") -> Tensor:
     """RGB (H, W, 3) uint8 -> (3, H', W') float32: resized bilinearly, normalised, zero-padded at bottom and right.
 
     Args:
@@ -54,8 +54,8 @@ def preprocess(image: npt.NDArray[np.uint8], config: InputConfig, multiple: int,
     """
     check_image(image)
     rows, columns, _ = fit(*image.shape[:2], config)
-    # Contiguity: camera and PyAV frames may be views with negative strides, which torch refuses.
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float()
+    # torch refuses negative strides (mirrored views) and warns about read-only arrays (Pillow's).
+    pixels = torch.from_numpy(np.require(image, requirements=("C", "W"))).to(device).permute(2, 0, 1)[None].float()
     if pixels.shape[2:] != (rows, columns):
         pixels = F.interpolate(pixels, size=(rows, columns), mode="bilinear", align_corners=False)
     mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (config.mean, config.std))

@@ -88,10 +88,13 @@ class VideoModel(nn.Module):
         Raises:
             UsageError: as `head_maps`; or the frames hold NaN or infinite values.
         """
+        # Looked at first, because a frame that has entered the memory cannot be taken out again.
+        if not bool(torch.isfinite(frames).all()):
+            raise UsageError("the frames hold NaN or infinite values")
         maps, memory = self.head_maps(frames, memory)
         boxes, scores = decode(maps, self.strides)
         if not bool(torch.isfinite(scores).all()):
-            raise UsageError("the model's scores are not finite: the frames or the weights hold NaN or infinite values")
+            raise UsageError("the model's scores are not finite: its weights hold NaN or infinite values")
         assert self.config.detector is not None
         scale = None if original_sizes is None else self._scales(original_sizes, len(boxes), boxes.device)
         thresholds = self.config.detector.score_threshold, self.config.detector.iou_threshold

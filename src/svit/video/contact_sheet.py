@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +66,8 @@ class ContactSheet(Writer):
             self._height = max(1, round(self._width * height / width))
         scale = min(self._width / width, self._height / height)
         # Drawn at the size of the cell, so that lines and letters stay sharp and readable.
-        tracks = replace(result.tracks, xyxy=result.tracks.xyxy * scale)
+        tracks = copy(result.tracks)
+        tracks.xyxy = tracks.xyxy * scale
         self._painter.update(tracks)
         if self._written % self._step:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Self
 
 import av
@@ -27,6 +28,9 @@ UNSPECIFIED_COLOURSPACE = 2
 
 LARGEST_STANDARD_DEFINITION = (1279, 576)
 """Width, height: players take larger untagged video for BT.709 and the rest for BT.601."""
+
+PLAYLISTS = ("hls", "dash")
+"""Formats whose file only lists the parts of the video."""
 
 BACKWARD_JUMP = 1.0
 """Seconds; a timestamp this far back is a new time line (camera restarted), less is only disorder."""
@@ -70,6 +74,8 @@ class Picture:
 
 def reason(error: BaseException) -> str:
     """FFmpeg's reason without the address, which may hold a password."""
+    if isinstance(error, av.ExitError):
+        return "no answer within the time limit"
     text = error.strerror if isinstance(error, (av.FFmpegError, OSError)) else str(error)
     return text or type(error).__name__
 
@@ -80,7 +86,7 @@ class Decoder:
     Attributes:
         rate: average frames per second; `DEFAULT_RATE` where the container does not say.
         frames: expected number of frames or None.
-        duration: seconds or None; None means an endless stream.
+        finite: it has an end that is known: a recording, even if served over the network.
         damaged: frames left out so far.
         broken: after iterating, why the stream ended before its end; None if it did not.
     """
@@ -111,13 +117,18 @@ class Decoder:
         # Frame threads decode ahead: fastest for files, but each thread adds a frame of delay.
         self._stream.thread_type = "SLICE" if opening.live else "AUTO"
         self.rate = float(self._stream.average_rate or self._stream.guessed_rate or DEFAULT_RATE)
-        self.duration = None if self._container.duration is None else self._container.duration / av.time_base
+        duration = self._container.duration
+        self._duration = None if duration is None else duration / av.time_base
+        # A playlist's size says nothing about the video.
+        self._size = 0 if self._container.format.name in PLAYLISTS else self._container.size
+        self.finite = self._duration is not None or self._size > 0
         self.frames = self._expected_frames()
         self.damaged = 0
         self.broken: str | None = None
         self._position = 0
-        self._packet_corrupt = False
-        self._times = _BestTimestamps()
+        self._cut_off = False
+        # Of the stream, because frames that come out after the last packet have no unit of their own.
+        self._times = _BestTimestamps(self._stream.time_base or Fraction(1, av.time_base))
         self._end_seconds = 0.0
 
     def __iter__(self) -> Iterator[Picture]:
@@ -138,26 +149,24 @@ class Decoder:
 
     def _packets(self) -> Iterator[Packet[VideoStream] | None]:
         """The stream's packets, then None to empty the decoder, whatever ends the reading."""
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except (av.FFmpegError, OSError) as error:
-                self.broken = reason(error)
-                yield None
-                return
-            yield packet if packet.size else None
+        held: Packet[VideoStream] | None = None
+        try:
+            for packet in self._container.demux(self._stream):
+                if not packet.size:
+                    continue  # PyAV's sign for the end
+                # An incomplete packet is only decoded when others follow: a half packet at a cut-off end
+                # would cost the good frames that are still inside the decoder.
+                if held is not None:
+                    yield held
+                held = packet if packet.is_corrupt else None
+                if held is None:
+                    yield packet
+        except (av.FFmpegError, OSError) as error:
+            self.broken = reason(error)
+        self._cut_off = held is not None
+        yield None
 
     def _decode(self, packet: Packet[VideoStream] | None) -> Iterator[Picture]:
-        if packet is not None:
-            if self._packet_corrupt:  # a damaged packet was followed by another: it is not the cut-off end
-                self._count_damage()
-            self._packet_corrupt = packet.is_corrupt
-            if packet.is_corrupt:
-                # Decoding half a packet costs PyAV the good frames still inside the decoder.
-                return
         try:
             frames = self._stream.decode(packet)
         except av.EOFError:
@@ -170,7 +179,7 @@ class Decoder:
                 self._count_damage()
                 continue
             seconds = self._times.seconds(frame)
-            length = float((frame.duration or 0) * (frame.time_base or 0)) or 1 / self.rate
+            length = float((frame.duration or 0) * self._times.unit) or 1 / self.rate
             self._end_seconds = max(self._end_seconds, (seconds or 0.0) + length)
             yield Picture(frame, self._position, seconds)
             self._position += 1
@@ -182,16 +191,15 @@ class Decoder:
     def _expected_frames(self) -> int | None:
         if self._stream.frames:
             return self._stream.frames
-        return round(self.duration * self.rate) or None if self.duration else None
+        return round(self._duration * self.rate) or None if self._duration else None
 
     def _missing_end(self) -> str | None:
         """Why the end of the file must be missing, or None.
 
         FFmpeg takes the end of a file for the end of the video, so this compares with the header's promises.
         """
-        size = self._container.size
         indexed = max((entry.pos + entry.size for entry in self._stream.index_entries), default=0)
-        if self._packet_corrupt or (0 < size < indexed):
+        if self._cut_off or (0 < self._size < indexed):
             return "the end of the file is missing"
         promised = self._promised_end()
         if promised is not None and promised - self._end_seconds > max(1.0, 0.02 * promised):
@@ -206,7 +214,7 @@ class Decoder:
             with suppress(ValueError):
                 hours, minutes, seconds = self._stream.metadata["DURATION"].split(":")
                 return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-        return self.duration if len(self._container.streams) == 1 else None
+        return self._duration if len(self._container.streams) == 1 else None
 
 
 def to_rgb(frame: VideoFrame) -> Image:
@@ -270,7 +278,8 @@ class _BestTimestamps:
     AVI files with B-frames give presentation times out of order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, unit: Fraction) -> None:
+        self.unit = unit
         self._last_pts = self._last_dts = float("-inf")
         self._faulty_pts = self._faulty_dts = 0
 
@@ -283,9 +292,7 @@ class _BestTimestamps:
             self._last_pts = frame.pts
         use_pts = frame.pts is not None and (frame.dts is None or self._faulty_pts <= self._faulty_dts)
         ticks = frame.pts if use_pts else frame.dts
-        if ticks is None or frame.time_base is None:
-            return None
-        return float(ticks * frame.time_base)
+        return None if ticks is None else float(ticks * self.unit)
 
 
 def _video_stream(container: InputContainer, name: str) -> VideoStream:

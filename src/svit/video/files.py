@@ -49,7 +49,8 @@ class Recording(Source):
         first = next(pictures, None)
         if first is None:
             self._decoder.close()
-            raise SourceError(f"{name}: no frame can be decoded; the file is damaged or incomplete")
+            advice = "the file is damaged or incomplete" if path else "download it and give the file's name"
+            raise SourceError(f"{name}: no frame can be decoded; {advice}")
         self._pictures: Iterator[Picture] = chain([first], pictures)
         self.height, self.width = to_rgb(first.frame).shape[:2]
         self.rate = self._decoder.rate

@@ -76,7 +76,7 @@ def open_network(url: str, *, every_frame: bool = False, reconnect: Reconnect | 
         raise SourceError(f"{error}; check the address, the network and the camera") from error
     reconnect = reconnect or Reconnect()
     # RTSP servers send recordings at the pace of a camera too: there a known length means nothing.
-    if scheme in ("http", "https") and decoder.duration is not None:
+    if scheme in ("http", "https") and decoder.finite:
         return Recording(connect, name, decoder, reconnect=reconnect)
     return LiveSource(connect, name, decoder, every_frame=every_frame, reconnect=reconnect)
 

@@ -16,13 +16,15 @@ from svit.weights.checkpoint import CONFIG_KEY, model_from_own, own_config, save
 from svit.weights.clip import is_clip, model_from_clip
 from svit.weights.device import Precision, pick_device, pick_dtype
 from svit.weights.files import Contents, read_file
+from svit.weights.fill import blank_model
 from svit.weights.official import is_official, model_from_official
 from svit.weights.report import LoadReport
 
 DEFAULT_MODEL = "tiny-person"
 """The weights that come with svit."""
 
-_BUNDLED = {DEFAULT_MODEL: "tiny"}
+_BUNDLED = {DEFAULT_MODEL: DEFAULT_MODEL, "tiny": DEFAULT_MODEL}
+"""A name that `load` takes -> the file in `assets/`."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,12 @@ class ModelSummary:
     """A row of `svit models`.
 
     Attributes:
-        name: what `load` (if bundled) or `build` takes.
+        name: what `load` (where there are weights) and, for a preset, `build` take.
         parameters: number of learned values.
         short_side, long_side: limits of the input's sides, pixels.
         memory: frames remembered, the current one included.
         classes: what its detector finds; empty without a detector.
-        bundled: whether trained weights come with svit.
+        weights: the bundled weights that `load` takes for this name; None if there are none.
     """
 
     name: str
@@ -44,7 +46,7 @@ class ModelSummary:
     long_side: int
     memory: int
     classes: tuple[str, ...]
-    bundled: bool
+    weights: str | None
 
 
 def load(
@@ -103,23 +105,23 @@ def convert(source: str | Path, target: str | Path, half: bool = False, **offici
 
 def describe_models() -> list[ModelSummary]:
     """The bundled weights, then the presets, smallest first."""
-    files = {name: _bundled_path(name) for name in _BUNDLED}
-    bundled = [_summary(name, own_config(read_file(p)), True) for name, p in files.items() if p.is_file()]
-    presets = [_summary(name, preset(name), False) for name in preset_names()]
-    return bundled + sorted(presets, key=lambda row: row.parameters)
+    presets = sorted(
+        (_summary(name, preset(name)) for name in preset_names()), key=lambda row: row.parameters
+    )
+    path = _bundled_path(DEFAULT_MODEL)
+    return [_summary(DEFAULT_MODEL, own_config(read_file(path))), *presets] if path.is_file() else presets
 
 
-def _summary(name: str, config: ModelConfig, bundled: bool) -> ModelSummary:
-    with torch.device("meta"):  # counts without filling gigabytes with random numbers
-        parameters = sum(p.numel() for p in VideoModel(config).parameters())
+def _summary(name: str, config: ModelConfig) -> ModelSummary:
+    weights = _BUNDLED.get(name)
     return ModelSummary(
         name,
-        parameters,
+        sum(p.numel() for p in blank_model(config).parameters()),
         config.input.short_side,
         config.input.long_side,
         config.encoder.memory,
         config.detector.class_names if config.detector else (),
-        bundled,
+        weights if weights and _bundled_path(weights).is_file() else None,
     )
 
 
@@ -137,9 +139,8 @@ def _bundled_path(name: str) -> Path:
 def _find(name_or_path: str | Path) -> Path:
     """The file that a name or path means."""
     name = str(name_or_path)
-    presets = {preset_name: weights for weights, preset_name in _BUNDLED.items()}
-    if name in _BUNDLED or name in presets:
-        bundled = _bundled_path(presets.get(name, name))
+    if name in _BUNDLED:
+        bundled = _bundled_path(_BUNDLED[name])
         if not bundled.is_file():
             raise WeightsError(
                 f"this installation lacks the bundled weights '{bundled.stem}'; reinstall svit"
@@ -152,6 +153,6 @@ def _find(name_or_path: str | Path) -> Path:
         )
     path = Path(name_or_path)
     if not path.exists() and path.name == name and not path.suffix:
-        known = [*_BUNDLED, *preset_names()]
-        raise UsageError(f"no model or file '{name}'; {nearest(name, known)}")
+        known = {*_BUNDLED, *preset_names()}
+        raise UsageError(f"no model or file '{name}'; {nearest(name, sorted(known))}")
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -15,7 +16,8 @@ from svit.config import ModelConfig, model_config
 from svit.errors import OutputError, UsageError, WeightsError
 from svit.model.video_model import VideoModel
 from svit.weights.files import Contents
-from svit.weights.report import LoadReport, few, fill
+from svit.weights.fill import fill
+from svit.weights.report import LoadReport, few
 
 CONFIG_KEY = "svit"
 
@@ -53,7 +55,9 @@ def own_config(contents: Contents) -> ModelConfig:
         )
     try:
         values = json.loads(contents.metadata[CONFIG_KEY])
-        return model_config(values if isinstance(values, dict) else {"name": values})
+        if not isinstance(values, dict):
+            raise UsageError("it is no set of named settings")
+        return model_config(values)
     except (ValueError, UsageError) as error:
         raise WeightsError(
             f"{contents.source} carries a configuration that this version of svit cannot use: {error}"
@@ -87,7 +91,8 @@ def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write {path}: {_reason(error)}") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it was never made, or is the target by now
+            partial.unlink()
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,8 @@ from svit.config import ModelConfig, model_config
 from svit.errors import UsageError, WeightsError
 from svit.model.video_model import VideoModel
 from svit.weights.files import Contents, read_file, unwrap
-from svit.weights.report import LoadReport, few, fill
+from svit.weights.fill import fill
+from svit.weights.report import LoadReport, few
 
 _BLOCK = re.compile(r"transformer\.resblocks\.(\d+)\.")
 _CSP_BLOCK = re.compile(r"neck\.top_down_blocks\.0\.blocks\.(\d+)\.")

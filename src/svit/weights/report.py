@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from svit.config import ModelConfig
 from svit.errors import WeightsError
-from svit.model.video_model import VideoModel
 
-_NAMED = 3
+_NAMED, _LISTED = 3, 20
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ def check_fit(source: str, found: Mapping[str, Tensor], expected: Mapping[str, t
 
     Raises:
         WeightsError: its first line counts the missing, unexpected and mis-shaped names and shows a few
-            of each; the lines after it list them all.
+            of each; where there are more, further lines follow.
     """
     missing = [name for name in expected if name not in found]
     unexpected = [name for name in found if name not in expected]
@@ -64,42 +62,21 @@ def check_fit(source: str, found: Mapping[str, Tensor], expected: Mapping[str, t
     wrong = {kind: names for kind, names in kinds.items() if names}
     if wrong:
         counts = "; ".join(f"{len(names)} {kind} ({few(names)})" for kind, names in wrong.items())
-        every = [f"  {kind}: {name}" for kind, names in wrong.items() for name in names]
-        raise WeightsError("\n".join([f"{source} does not fit the model: {counts}", *every]))
-
-
-def fill(
-    config: ModelConfig,
-    tensors: Mapping[str, Tensor],
-    source: str,
-    rename: Callable[[str], str] = lambda own: own,
-) -> tuple[VideoModel, LoadReport]:
-    """Builds the model of `config` from `tensors` alone, in fp32 and evaluation mode.
-
-    Args:
-        config: the model.
-        tensors: exactly the model's, by the names that `rename` gives.
-        source: what to call them in a message.
-        rename: our name of a tensor -> its name in `tensors`.
-
-    Raises:
-        WeightsError: as `check_fit`.
-    """
-    # On no device: at full size a random start would take seconds and 800 MB only to be overwritten.
-    with torch.device("meta"):
-        model = VideoModel(config)
-    empty = model.state_dict()
-    names = {own: rename(own) for own in empty}
-    check_fit(source, tensors, {names[own]: tensor.shape for own, tensor in empty.items()})
-    # Copies, because tensors mapped from a file change when the file does.
-    copies = {own: tensors[names[own]].to(tensor.dtype, copy=True) for own, tensor in empty.items()}
-    model.load_state_dict({own: tensor.contiguous() for own, tensor in copies.items()}, assign=True)
-    return model.eval(), LoadReport(source, names)
+        lines = [line for kind, names in wrong.items() if len(names) > _NAMED for line in _more(kind, names)]
+        raise WeightsError("\n".join([f"{source} does not fit the model: {counts}", *lines]))
 
 
 def few(names: Collection[str]) -> str:
     """The first names, for a line."""
     return ", ".join(list(names)[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+
+
+def _more(kind: str, names: list[str]) -> list[str]:
+    """The names that a line has no room for."""
+    rest = len(names) - _LISTED
+    return [f"  {kind}: {name}" for name in names[:_LISTED]] + (
+        [f"  {kind}: {rest} more"] if rest > 0 else []
+    )
 
 
 def _shape(shape: torch.Size) -> str:
