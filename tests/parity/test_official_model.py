@@ -16,7 +16,7 @@ from svit.model.detector_loss import detection_loss
 from svit.model.memory import StreamMemory
 from svit.model.video_model import VideoModel
 from svit.weights import load_official
-from svit.weights.official import official_name
+from svit.weights.names import official_name
 
 ENCODER_CASES = [
     "stream_w7_nf3",

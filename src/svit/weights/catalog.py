@@ -105,11 +105,10 @@ def convert(source: str | Path, target: str | Path, half: bool = False, **offici
 
 def describe_models() -> list[ModelSummary]:
     """The bundled weights, then the presets, smallest first."""
-    presets = sorted(
-        (_summary(name, preset(name)) for name in preset_names()), key=lambda row: row.parameters
-    )
+    presets = [_summary(name, preset(name)) for name in preset_names()]
     path = _bundled_path(DEFAULT_MODEL)
-    return [_summary(DEFAULT_MODEL, own_config(read_file(path))), *presets] if path.is_file() else presets
+    bundled = [_summary(DEFAULT_MODEL, own_config(read_file(path)))] if path.is_file() else []
+    return bundled + sorted(presets, key=lambda row: row.parameters)
 
 
 def _summary(name: str, config: ModelConfig) -> ModelSummary:
@@ -142,9 +141,7 @@ def _find(name_or_path: str | Path) -> Path:
     if name in _BUNDLED:
         bundled = _bundled_path(_BUNDLED[name])
         if not bundled.is_file():
-            raise WeightsError(
-                f"this installation lacks the bundled weights '{bundled.stem}'; reinstall svit"
-            )
+            raise WeightsError(f"the bundled weights '{bundled.stem}' are not installed; reinstall svit")
         return bundled
     if name in preset_names():
         raise UsageError(

@@ -19,7 +19,7 @@ from svit.config import ModelConfig, preset, preset_names
 from svit.errors import UsageError, WeightsError
 from svit.model.video_model import VideoModel, build
 from svit.weights.files import Contents, read_file
-from svit.weights.official import official_name
+from svit.weights.names import official_name, replace_start
 from svit.weights.report import LoadReport, check_fit, few
 
 _HUGGING_FACE = {
@@ -125,9 +125,9 @@ def _from_hugging_face(parts: Mapping[str, _Part]) -> dict[str, _Part]:
     for key, part in parts.items():
         layer = _LAYER.fullmatch(key)
         if layer is None:
-            tower[_renamed(key, _HUGGING_FACE)] = part
+            tower[replace_start(key, _HUGGING_FACE)] = part
         elif not _PROJECTION.fullmatch(layer[2]):
-            tower[f"transformer.resblocks.{layer[1]}.{_renamed(layer[2], _HUGGING_FACE_BLOCK)}"] = part
+            tower[f"transformer.resblocks.{layer[1]}.{replace_start(layer[2], _HUGGING_FACE_BLOCK)}"] = part
         elif layer[2].startswith("self_attn.q"):
             fused = _fuse(parts, key)
             if fused is not None:
@@ -142,11 +142,6 @@ def _fuse(parts: Mapping[str, _Part], query: str) -> _Part | None:
         return None
     found = [parts[name] for name in names]
     return _Part(" + ".join(part.origin for part in found), torch.cat([part.tensor for part in found]))
-
-
-def _renamed(name: str, table: Mapping[str, str]) -> str:
-    start = next((s for s in table if name.startswith(s)), "")
-    return table.get(start, "") + name[len(start) :]
 
 
 def _tower_size(tower: Mapping[str, _Part], source: str) -> _Size:

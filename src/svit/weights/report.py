@@ -32,9 +32,8 @@ class LoadReport:
     @property
     def summary(self) -> str:
         """One line."""
-        kinds = {"loaded": self.loaded, "fresh": self.fresh, "not used": self.unused}
-        counts = ", ".join(f"{len(names)} {kind}" for kind, names in kinds.items() if names)
-        return f"{self.source}: tensors: {counts}"
+        counts = f"{len(self.loaded)} tensors loaded, {len(self.fresh)} start fresh"
+        return f"{self.source}: {counts}, {len(self.unused)} of the file not used"
 
     def __str__(self) -> str:
         lines = [self.summary]
