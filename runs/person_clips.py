@@ -56,14 +56,18 @@ def _xyxy(rows: list[list[float]]) -> Boxes:
 def _shrink(image: Image.Image, people: Boxes, ignore: Boxes) -> Labelled:
     factor = min(1.0, LONG_SIDE / max(image.size))
     if factor < 1:
-        image = image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.BILINEAR)
+        image = image.resize(
+            (round(image.width * factor), round(image.height * factor)), Image.Resampling.BILINEAR
+        )
     return Labelled(image, people * factor, ignore * factor)
 
 
 def stills(annotations: Path) -> list[Scene]:
     """Pictures of a COCO file; `iscrowd` boxes are ignored regions."""
     data = json.loads(annotations.read_text())
-    boxes: dict[int, tuple[list[list[float]], list[list[float]]]] = {i["id"]: ([], []) for i in data["images"]}
+    boxes: dict[int, tuple[list[list[float]], list[list[float]]]] = {
+        i["id"]: ([], []) for i in data["images"]
+    }
     for row in data["annotations"]:
         boxes[row["image_id"]][row["iscrowd"]].append(row["bbox"])
     scenes = []
@@ -75,7 +79,7 @@ def stills(annotations: Path) -> list[Scene]:
 
 
 def sequence(folder: Path, first: int = 1, last: int = 10**9) -> Scene:
-    """Frames `first` to `last` (from 1) of a MOTChallenge folder; rows with confidence 0 are ignored regions."""
+    """Frames `first` to `last` (from 1) of a MOT folder; rows with confidence 0 are to be ignored."""
     info = configparser.ConfigParser()
     info.read(folder / "seqinfo.ini")
     rows = np.loadtxt(folder / "gt/gt.txt", delimiter=",", ndmin=2)
@@ -84,7 +88,9 @@ def sequence(folder: Path, first: int = 1, last: int = 10**9) -> Scene:
         if first <= number <= last:
             here = rows[rows[:, 0] == number]
             person = (here[:, 6] == 1) & (here[:, 7] == 1)
-            scene.append(_shrink(image, _xyxy(here[person, 2:6].tolist()), _xyxy(here[~person, 2:6].tolist())))
+            scene.append(
+                _shrink(image, _xyxy(here[person, 2:6].tolist()), _xyxy(here[~person, 2:6].tolist()))
+            )
     return scene
 
 
@@ -118,7 +124,7 @@ def training_sources(data: Path) -> list[Source]:
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a picture that fills a canvas: centre and height in picture pixels, and stretch of the width."""
+    """The part of a picture that fills a canvas: centre and height in its pixels, stretch of its width."""
 
     x: float
     y: float
@@ -126,7 +132,9 @@ class Window:
     stretch: float
 
 
-def cut(picture: Labelled, window: Window, size: tuple[int, int], mirror: bool) -> tuple[npt.NDArray[np.uint8], Boxes, Boxes]:
+def cut(
+    picture: Labelled, window: Window, size: tuple[int, int], mirror: bool
+) -> tuple[npt.NDArray[np.uint8], Boxes, Boxes]:
     """Fills a (rows, columns) canvas from a window of the picture; grey where the picture ends."""
     rows, columns = size
     scale_y = rows / window.height
@@ -136,7 +144,12 @@ def cut(picture: Labelled, window: Window, size: tuple[int, int], mirror: bool) 
     x0, y0 = max(left, 0.0), max(top, 0.0)
     x1 = min(left + columns / scale_x, picture.image.width)
     y1 = min(top + rows / scale_y, picture.image.height)
-    target = [round((x0 - left) * scale_x), round((y0 - top) * scale_y), round((x1 - left) * scale_x), round((y1 - top) * scale_y)]
+    target = [
+        round((x0 - left) * scale_x),
+        round((y0 - top) * scale_y),
+        round((x1 - left) * scale_x),
+        round((y1 - top) * scale_y),
+    ]
     if target[2] > target[0] and target[3] > target[1] and x1 > x0 and y1 > y0:
         wanted = (target[2] - target[0], target[3] - target[1])
         canvas.paste(picture.image.resize(wanted, Image.Resampling.BILINEAR, (x0, y0, x1, y1)), target[:2])
@@ -227,7 +240,9 @@ def _pick(random: np.random.Generator, scene: Scene, length: int) -> Scene:
     return picked[::-1] if random.random() < 0.3 else picked
 
 
-def _drift(random: np.random.Generator, picture: Labelled, length: int, size: tuple[int, int]) -> list[Window]:
+def _drift(
+    random: np.random.Generator, picture: Labelled, length: int, size: tuple[int, int]
+) -> list[Window]:
     """Windows that move a little from frame to frame, around a person or anywhere."""
     width, height = picture.image.size
     cover, fit = sorted((height, width * size[0] / size[1]))

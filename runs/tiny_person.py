@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import time
 from pathlib import Path
 
@@ -33,11 +32,15 @@ L1_FROM = 0.85
 
 def parse() -> argparse.Namespace:
     """Command line of the run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder with tracking/ and detection/")
     parser.add_argument("--output", type=Path, required=True, help="folder of the checkpoint and the log")
     parser.add_argument("--minutes", type=float, default=100, help="wall-clock time of the whole schedule")
-    parser.add_argument("--export", action="store_true", help="only write the averaged weights of the last checkpoint")
+    parser.add_argument(
+        "--export", action="store_true", help="only write the averaged weights of the last checkpoint"
+    )
     parser.add_argument("--frames", type=int, default=16, help="frames per batch")
     return parser.parse_args()
 
@@ -146,10 +149,18 @@ def _report(path: Path, step: int, progress: float, seconds: float, log: dict[st
         file.write(line + "\n")
 
 
-def _save(path: Path, model: nn.Module, average: dict[str, Tensor], optimiser, step: int, spent: float) -> None:  # type: ignore[no-untyped-def]
-    state = {"model": model.state_dict(), "average": average, "optimiser": optimiser.state_dict(), "step": step, "spent": spent}
+def _save(
+    path: Path, model: nn.Module, average: dict[str, Tensor], optimiser, step: int, spent: float
+) -> None:  # type: ignore[no-untyped-def]
+    state = {
+        "model": model.state_dict(),
+        "average": average,
+        "optimiser": optimiser.state_dict(),
+        "step": step,
+        "spent": spent,
+    }
     torch.save(state, path.with_suffix(".part"))
-    os.replace(path.with_suffix(".part"), path)
+    path.with_suffix(".part").replace(path)
 
 
 def _resume(path: Path, model: nn.Module, average: dict[str, Tensor], optimiser) -> tuple[int, float]:  # type: ignore[no-untyped-def]

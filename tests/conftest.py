@@ -1,4 +1,4 @@
-"""What every test gets: two threads, fixed seeds, and the data beside the project where it is there."""
+"""What every test gets: one thread, fixed seeds, and the data beside the project where it is there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-THREADS = 2
+THREADS = 1
 
 # For the processes that tests start; in this one torch is told below.
 os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from svit.errors import OutputError, SourceError, SvitError, UsageError, WeightsError
@@ -51,7 +51,7 @@ __all__ = [
 warnings.filterwarnings("ignore", message="OpenCV .* is not installed", category=UserWarning)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Imports a public name on first use, so that `import svit` and `svit --help` do not wait for torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'svit' has no attribute '{name}'")

@@ -32,23 +32,32 @@ class EncoderConfig(Settings):
     stem: Literal["patch", "conv"] = Field(
         "patch", description="one patch convolution, or a pyramid of stride-2 convolutions (Xiao et al. 2021)"
     )
-    position_grid: int = Field(14, gt=0, description="side of the learned position grid; resized to the frame")
+    position_grid: int = Field(
+        14, gt=0, description="side of the learned position grid; resized to the frame"
+    )
     window: int | tuple[int, ...] = Field(
         14, description="tokens per window side, for all blocks or one per block; 0 is the whole grid"
     )
-    temporal: bool = Field(True, description="streaming T2D attention over the memory; off is a plain image encoder")
+    temporal: bool = Field(
+        True, description="streaming T2D attention over the memory; off is a plain image encoder"
+    )
     residual_blocks: tuple[int, ...] = Field(
         (2, 5, 8, 11), description="blocks (from 0) followed by a convolutional residual block"
     )
-    outputs: tuple[int, ...] = Field((5, 8, 11), description="blocks (from 0) whose normalised maps are returned")
+    outputs: tuple[int, ...] = Field(
+        (5, 8, 11), description="blocks (from 0) whose normalised maps are returned"
+    )
     memory: int = Field(32, gt=0, description="frames remembered by default, the current one included")
     eviction: Literal["merge", "fifo"] = Field(
-        "merge", description="merge averages the frame that leaves into the oldest one (official); fifo drops it"
+        "merge",
+        description="merge averages the frame that leaves into the oldest one (official); fifo drops it",
     )
     memory_gradient: bool = Field(
         False, description="let gradients flow through keys and values of the temporal branch (official: no)"
     )
-    drop_path: float = Field(0.0, ge=0, lt=1, description="stochastic depth rate of the last block; linear from 0")
+    drop_path: float = Field(
+        0.0, ge=0, lt=1, description="stochastic depth rate of the last block; linear from 0"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -77,7 +86,9 @@ class DetectorConfig(Settings):
     csp_blocks: int = Field(4, gt=0, description="bottlenecks per CSP block of the neck")
     class_names: tuple[str, ...] = Field(("person",), min_length=1, description="one name per class")
     score_threshold: float = Field(0.01, ge=0, le=1, description="boxes below this score are dropped")
-    iou_threshold: float = Field(0.7, gt=0, le=1, description="NMS drops boxes that overlap a better one by more")
+    iou_threshold: float = Field(
+        0.7, gt=0, le=1, description="NMS drops boxes that overlap a better one by more"
+    )
 
 
 class InputConfig(Settings):
@@ -98,7 +109,9 @@ class InputConfig(Settings):
 class TrackerConfig(Settings):
     """ByteTrack; the defaults are the official S-ViT settings. See `svit.tracking.ByteTracker`."""
 
-    high: float = Field(0.7, ge=0, le=1, description="detections above are matched first and may start tracks")
+    high: float = Field(
+        0.7, ge=0, le=1, description="detections above are matched first and may start tracks"
+    )
     low: float = Field(0.1, ge=0, le=1, description="detections between low and high rescue confirmed tracks")
     init: float = Field(0.7, ge=0, le=1, description="score that starts a track while there is none at all")
     match_high: float = Field(0.1, ge=0, le=1, description="least similarity of the first association")
@@ -191,14 +204,18 @@ def _readable(error: ValidationError, name: str) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"unknown setting '{where}' of {name}; {nearest(str(first['loc'][-1]), _names_beside(first['loc']))}"
+        suggestion = nearest(str(first["loc"][-1]), _names_beside(first["loc"]))
+        return f"unknown setting '{where}' of {name}; {suggestion}"
     message = first["msg"].removeprefix("Value error, ")
     return f"setting '{where}' of {name}: {message}" if where else f"settings of {name}: {message}"
 
 
 def _names_beside(location: tuple[int | str, ...]) -> list[str]:
     groups: dict[str, type[Settings]] = {
-        "encoder": EncoderConfig, "detector": DetectorConfig, "input": InputConfig, "tracker": TrackerConfig
+        "encoder": EncoderConfig,
+        "detector": DetectorConfig,
+        "input": InputConfig,
+        "tracker": TrackerConfig,
     }
     settings = groups[str(location[0])] if len(location) > 1 else ModelConfig
     return list(settings.model_fields)

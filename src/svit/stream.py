@@ -30,7 +30,7 @@ class Tracker(Protocol):
     """What a stream asks of a tracker; every tracker of the `trackers` package has it."""
 
     def update(self, detections: sv.Detections) -> sv.Detections:
-        """Takes a frame's detections, returns those of tracks with `tracker_id` set (negative: no track yet)."""
+        """Takes a frame's detections, returns those of tracks; a negative `tracker_id` means none yet."""
         ...
 
 
@@ -83,11 +83,13 @@ class Stream:
         """The network's input (1, 1, 3, H, W); a new memory if its size has changed."""
         weight = self.model.encoder.positions
         config = self.model.config
-        inputs = preprocess(frame, config.input, config.stride, weight.device)[None, None].to(weight.dtype)
+        inputs = preprocess(frame, config.input, config.stride, weight.device)[None, None]
         shape = tuple(inputs.shape)
         if self._input_shape not in (None, shape):
             size = f"{frame.shape[1]}x{frame.shape[0]}"
-            warnings.warn(f"frame {self._frames}: the size changes to {size}; the memory starts anew", stacklevel=3)
+            warnings.warn(
+                f"frame {self._frames}: the size changes to {size}; the memory starts anew", stacklevel=3
+            )
             self._memory = StreamMemory(self._memory.capacity, self._memory.eviction)
         self._input_shape = shape
         return inputs
@@ -127,7 +129,7 @@ class Stream:
         return method
 
 
-def track(
+def track(  # noqa: PLR0913 - the command line's options
     source: str | int | Path | Source,
     model: VideoModel | str | Path = DEFAULT_MODEL,
     *,
@@ -156,7 +158,9 @@ def track(
     elif device is not None or precision is not None:
         raise UsageError("device and precision go with a model's name; a loaded model has its own")
     stream = Stream(model, memory, tracker)
-    opened = nullcontext(source) if isinstance(source, Source) else open_source(source, every_frame=every_frame)
+    opened = (
+        nullcontext(source) if isinstance(source, Source) else open_source(source, every_frame=every_frame)
+    )
     with opened as frames:
         for frame in frames:
             result = stream.step(frame.image, frame.timestamp)
@@ -170,12 +174,12 @@ def _only_tracks(tracked: sv.Detections) -> sv.Detections:
     return cast(sv.Detections, tracked[ids >= 0])
 
 
-def _portable(value: Any) -> Any:
+def _portable(value: object) -> object:
     """Arrays as tensors, because `torch.load(weights_only=True)` refuses numpy's."""
     return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
 
 
-def _native(value: Any) -> Any:
+def _native(value: object) -> object:
     return value.cpu().numpy() if isinstance(value, torch.Tensor) else value
 
 

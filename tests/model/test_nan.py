@@ -25,9 +25,7 @@ def test_frames_that_are_not_finite_are_refused_in_one_line(value: float, everyw
     "seen",
     [
         pytest.param(2, id="filling"),
-        pytest.param(
-            5, id="full"
-        ),
+        pytest.param(5, id="full"),
     ],
 )
 def test_a_stream_goes_on_after_a_refused_frame(seen: int) -> None:

@@ -1,6 +1,7 @@
 """In-frame attention and streaming T2D attention (paper section 3.2; semantics section 1).
 
-Shapes: B streams, T frames, M windows, H heads, Y X rows and columns of a window, S recalled frames, D head width.
+Shapes: B streams, T frames, M windows, H heads, Y X rows and columns of a window, S recalled frames, D head
+width.
 """
 
 from __future__ import annotations
@@ -23,7 +24,12 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int, window: int, *, temporal: bool, memory_gradient: bool) -> None:
         super().__init__()
-        self.heads, self.window, self.temporal, self.memory_gradient = heads, window, temporal, memory_gradient
+        self.heads, self.window, self.temporal, self.memory_gradient = (
+            heads,
+            window,
+            temporal,
+            memory_gradient,
+        )
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         if temporal:
@@ -65,8 +71,8 @@ def _join_heads(x_BMHYTXD: Tensor) -> Tensor:
 def attend_frame(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Multi-head attention inside each window of each frame; all (B, M, H, Y, T, X, D)."""
     B, M, H, Y, T, X, D = query.shape
-    flat = (t.permute(0, 1, 4, 2, 3, 5, 6).reshape(B * M * T, H, Y * X, D) for t in (query, key, value))
-    out = F.scaled_dot_product_attention(*flat)
+    q, k, v = (t.permute(0, 1, 4, 2, 3, 5, 6).reshape(B * M * T, H, Y * X, D) for t in (query, key, value))
+    out = F.scaled_dot_product_attention(q, k, v)
     return out.view(B, M, T, H, Y, X, D).permute(0, 1, 3, 4, 2, 5, 6)
 
 
@@ -86,8 +92,8 @@ def attend_memory(query: Tensor, recall: Recall) -> Tensor:
     by_row = F.scaled_dot_product_attention(
         query.reshape(grid), recall.keys.reshape(grid), recall.values.reshape(grid), row_mask
     )
-    columns = (_by_column(t) for t in (query, recall.keys, recall.values))
-    by_column = F.scaled_dot_product_attention(*columns, column_mask)
+    q, k, v = (_by_column(t) for t in (query, recall.keys, recall.values))
+    by_column = F.scaled_dot_product_attention(q, k, v, column_mask)
     out = by_row.view(B, M, H, Y, T, X, D)
     return out + by_column.view(B, M, H, X, Y, T, D).permute(0, 1, 2, 4, 5, 3, 6)
 
@@ -98,12 +104,16 @@ def _by_column(x_BMHYFXD: Tensor) -> Tensor:
     return x_BMHYFXD.permute(0, 1, 2, 5, 3, 4, 6).reshape(B * M * H, X, Y * S, D)
 
 
-def _token_masks(visible: Tensor | None, copies: int, rows: int, columns: int) -> tuple[Tensor | None, Tensor | None]:
-    """Frame visibility (1 or B, T, S) as token masks of the row plane (T X, S X) and the column plane (Y T, Y S)."""
+def _token_masks(
+    visible: Tensor | None, copies: int, rows: int, columns: int
+) -> tuple[Tensor | None, Tensor | None]:
+    """Frame visibility (1 or B, T, S) as token masks of the row (T X, S X) and column planes (Y T, Y S)."""
     if visible is None:
         return None, None
     B, T, S = visible.shape
-    by_row = visible[:, :, None, :, None].expand(B, T, columns, S, columns).reshape(B, 1, T * columns, S * columns)
+    by_row = (
+        visible[:, :, None, :, None].expand(B, T, columns, S, columns).reshape(B, 1, T * columns, S * columns)
+    )
     by_column = visible[:, None, :, None, :].expand(B, rows, T, rows, S).reshape(B, 1, rows * T, rows * S)
     if B > 1:
         by_row, by_column = (m.repeat_interleave(copies, 0) for m in (by_row, by_column))

@@ -56,9 +56,10 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """S-ViT's backbone. The same call serves all three forms, which agree to rounding error:
+    """S-ViT's backbone.
 
-    step (T = 1 with a memory), chunk (T > 1 with a memory) and clip (T frames from no memory).
+    The same call serves all three forms, which agree to rounding error: step (T = 1 with a memory), chunk
+    (T > 1 with a memory) and clip (T frames from no memory).
 
     Attributes:
         checkpointing: recompute the blocks in the backward pass to save activations; changes no number.
@@ -77,11 +78,14 @@ class Encoder(nn.Module):
         self.norms = nn.ModuleDict({str(i): LayerNorm(config.width) for i in config.outputs})
         _initialise(self)
 
-    def forward(self, frames: Tensor, memory: StreamMemory | None = None) -> tuple[list[Tensor], StreamMemory]:
+    def forward(
+        self, frames: Tensor, memory: StreamMemory | None = None
+    ) -> tuple[list[Tensor], StreamMemory]:
         """Encodes T new frames of each of B streams.
 
         Args:
-            frames: (B, T, 3, H, W) normalised float; H and W multiples of the patch (a detector: of twice that).
+            frames: (B, T, 3, H, W) normalised float, any precision; H and W multiples of the patch (for a
+                detector: of twice that).
             memory: what the streams remember; None starts them. Without gradients its storage is reused
                 for the result, see `svit.model.memory`.
 
@@ -96,7 +100,7 @@ class Encoder(nn.Module):
         if memory is None:
             memory = StreamMemory(self.config.memory, self.config.eviction)
         advance = memory.advance(frames.shape[0], frames.shape[1], self._layout(frames))
-        x, stages, layers = self._embed(frames), [], []
+        x, stages, layers = self._embed(frames.to(self.positions.dtype)), [], []
         for block in self.blocks:
             x, layer = self._run(cast(Block, block), x, advance)
             layers += [] if layer is None else [layer]
@@ -109,10 +113,14 @@ class Encoder(nn.Module):
         if frames.ndim != 5 or frames.shape[2] != 3 or 0 in frames.shape:
             raise UsageError(f"frames must be (streams, frames, 3, height, width), got {tuple(frames.shape)}")
         if not frames.is_floating_point():
-            raise UsageError(f"frames must be normalised floats, got {frames.dtype}; see svit.model.preprocess")
+            raise UsageError(
+                f"frames must be normalised floats, got {frames.dtype}; see svit.model.preprocess"
+            )
         if frames.shape[3] % patch or frames.shape[4] % patch:
             size = f"{frames.shape[4]}x{frames.shape[3]}"
-            raise UsageError(f"frame sides must be multiples of {patch}, got {size}; see svit.model.preprocess")
+            raise UsageError(
+                f"frame sides must be multiples of {patch}, got {size}; see svit.model.preprocess"
+            )
 
     def _layout(self, frames: Tensor) -> Layout:
         """What a memory of these frames fits: the token grid, and the shape of every block's keys."""
@@ -134,18 +142,15 @@ class Encoder(nn.Module):
 
 
 def _initialise(encoder: Encoder) -> None:
-    """CLIP's initialisation scales (Radford et al. 2021), so that depth does not blow up the residual stream."""
+    """CLIP's initialisation (Radford et al. 2021): depth does not blow up the residual stream."""
     width, depth = encoder.config.width, encoder.config.depth
-    attention, projection, hidden = width**-0.5, width**-0.5 * (2 * depth) ** -0.5, (2 * width) ** -0.5
-    for block in encoder.blocks:
-        nn.init.normal_(block.attention.qkv.weight, std=attention)
-        nn.init.normal_(block.attention.out.weight, std=projection)
-        if encoder.config.temporal:
-            nn.init.normal_(block.attention.query_t.weight, std=attention)
-            nn.init.normal_(block.attention.out_t.weight, std=projection)
-            nn.init.zeros_(block.attention.query_t.bias)
-            nn.init.zeros_(block.attention.out_t.bias)
-        nn.init.normal_(block.mlp[0].weight, std=hidden)
-        nn.init.normal_(block.mlp[2].weight, std=projection)
-        for layer in (block.attention.qkv, block.attention.out):
+    projection = width**-0.5 * (2 * depth) ** -0.5
+    for block in (cast(Block, block) for block in encoder.blocks):
+        attention, mlp = block.attention, block.mlp
+        spread = [(attention.qkv, width**-0.5), (attention.out, projection)]
+        spread += [(cast(nn.Linear, mlp[0]), (2 * width) ** -0.5), (cast(nn.Linear, mlp[2]), projection)]
+        if attention.temporal:
+            spread += [(attention.query_t, width**-0.5), (attention.out_t, projection)]
+        for layer, deviation in spread:
+            nn.init.normal_(layer.weight, std=deviation)
             nn.init.zeros_(layer.bias)

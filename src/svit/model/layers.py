@@ -5,6 +5,8 @@ Shapes: B streams, T frames, Y X grid rows and columns, M windows, C channels.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -93,7 +95,7 @@ class PatchStem(nn.Module):
 
 
 class ConvStem(nn.Module):
-    """Stride-2 3x3 convolutions down to the patch stride, then 1x1 (Xiao et al. 2021, "Early convolutions")."""
+    """Stride-2 3x3 convolutions down to the patch stride, then 1x1 (Xiao et al. 2021, arXiv 2106.14881)."""
 
     def __init__(self, width: int, patch: int) -> None:
         super().__init__()
@@ -101,7 +103,7 @@ class ConvStem(nn.Module):
         if 1 << steps != patch:
             raise ValueError(f"a convolutional stem needs a power of two as patch, got {patch}")
         channels = [3, *(max(16, width >> (steps - 1 - i)) for i in range(steps))]
-        self.convs = nn.Sequential(*(self._step(a, b) for a, b in zip(channels, channels[1:], strict=False)))
+        self.convs = nn.Sequential(*(self._step(a, b) for a, b in pairwise(channels)))
         self.project = nn.Conv2d(channels[-1], width, 1)
 
     @staticmethod

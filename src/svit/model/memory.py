@@ -209,13 +209,16 @@ def _from_state(state: Mapping[str, Any]) -> StreamMemory:
     """A memory from its `state_dict`; KeyError, TypeError or ValueError where it is none."""
     depth = sum(key.endswith(".keys") for key in state)
     layers = [
-        LayerMemory(state[f"layers.{i}.keys"].clone(), state[f"layers.{i}.values"].clone()) for i in range(depth)
+        LayerMemory(state[f"layers.{i}.keys"].clone(), state[f"layers.{i}.values"].clone())
+        for i in range(depth)
     ]
     capacity, ages = int(state["capacity"]), tuple(int(age) for age in state["ages"])
     filled = min(max(ages, default=0), capacity)
     for tensor in (tensor for layer in layers for tensor in layer):
         if tensor.ndim != 7 or (tensor.shape[0], tensor.shape[SLOT_DIM]) != (len(ages), filled):
-            raise ValueError(f"keys of shape {tuple(tensor.shape)} do not hold {filled} frames of {len(ages)} streams")
+            raise ValueError(
+                f"keys of shape {tuple(tensor.shape)} do not hold {filled} frames of {len(ages)} streams"
+            )
     layout = tuple(int(number) for number in state["layout"])
     return StreamMemory(capacity, str(state["eviction"]), ages, layout, _Storage(layers, ages))
 
@@ -238,7 +241,7 @@ class Advance:
             memory._storage.in_graph = True
 
     def recall(self, block: int, keys: Tensor, values: Tensor) -> tuple[Recall, LayerMemory]:
-        """What block number `block` attends to when its new `keys` and `values` (B, M, H, Y, T, X, D) arrive."""
+        """What a block attends to when its new `keys` and `values` (B, M, H, Y, T, X, D) arrive."""
         layers = self.memory._storage.layers
         old = layers[block] if layers else None
         if self.in_place and self.frames == 1:
@@ -264,7 +267,7 @@ class Advance:
             for buffer, new in zip(layer, (keys, values), strict=True):
                 write_frame(buffer[streams], new[streams], age, self.memory.capacity, self.memory.eviction)
         filled = min(max(self.ages) + 1, self.memory.capacity)
-        recalled = (t.narrow(SLOT_DIM, 0, filled) for t in layer)
+        recalled = LayerMemory(*(t.narrow(SLOT_DIM, 0, filled) for t in layer))
         return Recall(*recalled, self._visible_ages(filled, keys.device)), layer
 
     def _buffer(self, old: Tensor | None, new: Tensor) -> Tensor:

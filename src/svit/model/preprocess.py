@@ -23,7 +23,7 @@ class Fit(NamedTuple):
 
 
 def fit(height: int, width: int, config: InputConfig) -> Fit:
-    """The size of a `height` x `width` picture inside the limits, keeping its ratio; sides are rounded half up."""
+    """The size of a `height` x `width` picture inside the limits, its ratio kept; rounded half up."""
     ratio = min(config.long_side / max(height, width), config.short_side / min(height, width))
     rows, columns = max(1, int(height * ratio + 0.5)), max(1, int(width * ratio + 0.5))
     return Fit(rows, columns, (columns / width, rows / height))
@@ -40,8 +40,12 @@ def check_image(image: npt.NDArray[np.generic]) -> None:
         raise UsageError(f"a frame must not be empty, got {image.shape[1]}x{image.shape[0]} pixels")
 
 
-def preprocess(image: npt.NDArray[np.uint8], config: InputConfig, multiple: int, device: torch.device | str = "cpu") -> Tensor:
-    """RGB (H, W, 3) uint8 -> (3, H', W') float32: resized bilinearly, normalised, zero-padded at bottom and right.
+def preprocess(
+    image: npt.NDArray[np.uint8], config: InputConfig, multiple: int, device: torch.device | str = "cpu"
+) -> Tensor:
+    """RGB (H, W, 3) uint8 -> (3, H', W') float32: resized bilinearly, normalised, zero-padded.
+
+    The padding is at the bottom and right, after normalisation.
 
     Args:
         image: the picture.
@@ -53,9 +57,10 @@ def preprocess(image: npt.NDArray[np.uint8], config: InputConfig, multiple: int,
         UsageError: not an RGB uint8 picture.
     """
     check_image(image)
-    rows, columns, _ = fit(*image.shape[:2], config)
+    rows, columns, _ = fit(image.shape[0], image.shape[1], config)
     # torch refuses negative strides (mirrored views) and warns about read-only arrays (Pillow's).
-    pixels = torch.from_numpy(np.require(image, requirements=("C", "W"))).to(device).permute(2, 0, 1)[None].float()
+    usable = np.require(image, requirements=("C", "W"))
+    pixels = torch.from_numpy(usable).to(device).permute(2, 0, 1)[None].float()
     if pixels.shape[2:] != (rows, columns):
         pixels = F.interpolate(pixels, size=(rows, columns), mode="bilinear", align_corners=False)
     mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (config.mean, config.std))

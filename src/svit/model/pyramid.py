@@ -25,7 +25,7 @@ class Level(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """The official feature-pyramid adaptor: channels width/2, width, 2 x width at strides 8, 16, 32 (patch 16)."""
+    """The official feature-pyramid adaptor: width/2, width, 2 x width channels at strides 8, 16, 32."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -48,5 +48,3 @@ class Pyramid(nn.Module):
             level(stage.flatten(0, 1)).unflatten(0, stage.shape[:2])
             for level, stage in zip(self.levels, stages, strict=True)
         ]
-
-

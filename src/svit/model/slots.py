@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 SLOT_DIM = 4
-"""Position of F in (B, M, H, Y, F, X, D): a row's keys over time are contiguous, a column's have one stride."""
+"""Position of F in (B, M, H, Y, F, X, D): a row's keys over time lie together, a column's have one stride."""
 
 
 class LayerMemory(NamedTuple):
@@ -143,6 +143,7 @@ def join_chunks(parts: list[tuple[Recall, LayerMemory]], frames: int) -> tuple[R
     for b, (recall, _) in enumerate(parts):
         own = recall.keys.shape[SLOT_DIM]
         visible[b, :, :own] = True if recall.visible is None else recall.visible[0]
-    keys, values = (concatenate([recall[i] for recall, _ in parts], sources) for i in range(2))
+    keys = concatenate([recall.keys for recall, _ in parts], sources)
+    values = concatenate([recall.values for recall, _ in parts], sources)
     layer = LayerMemory(*(concatenate([layer[i] for _, layer in parts], slots) for i in range(2)))
     return Recall(keys, values, visible), layer

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import supervision as sv
 import torch
 from torch import Tensor, nn
 
-import supervision as sv
 from svit.config import ModelConfig, preset
 from svit.errors import UsageError
 from svit.model.detector import Detector, HeadMap, Selection, decode, select
@@ -47,7 +47,9 @@ class VideoModel(nn.Module):
         patch = self.config.encoder.patch
         return (patch / 2, float(patch), 2.0 * patch)
 
-    def head_maps(self, frames: Tensor, memory: StreamMemory | None = None) -> tuple[list[HeadMap], StreamMemory]:
+    def head_maps(
+        self, frames: Tensor, memory: StreamMemory | None = None
+    ) -> tuple[list[HeadMap], StreamMemory]:
         """Raw logits of the detector.
 
         Args:
@@ -98,12 +100,18 @@ class VideoModel(nn.Module):
         assert self.config.detector is not None
         scale = None if original_sizes is None else self._scales(original_sizes, len(boxes), boxes.device)
         thresholds = self.config.detector.score_threshold, self.config.detector.iou_threshold
-        return [[_detections(found) for found in stream] for stream in select(boxes, scores, scale, *thresholds)], memory
+        return [
+            [_detections(found) for found in stream] for stream in select(boxes, scores, scale, *thresholds)
+        ], memory
 
     def _scales(self, sizes: Sequence[tuple[int, int]], streams: int, device: torch.device) -> Tensor:
         if len(sizes) != streams:
-            raise UsageError(f"original_sizes needs one (height, width) per stream: got {len(sizes)} for {streams}")
-        return torch.tensor([fit(height, width, self.config.input).scale for height, width in sizes], device=device)
+            raise UsageError(
+                f"original_sizes needs one (height, width) per stream: got {len(sizes)} for {streams}"
+            )
+        return torch.tensor(
+            [fit(height, width, self.config.input).scale for height, width in sizes], device=device
+        )
 
 
 def _detections(found: Selection) -> sv.Detections:
@@ -123,6 +131,8 @@ def build(config: ModelConfig | str, **overrides: Any) -> VideoModel:
     """
     if isinstance(config, ModelConfig):
         if overrides:
-            raise UsageError("overrides go with a preset's name; change a ModelConfig with model_copy(update=...)")
+            raise UsageError(
+                "overrides go with a preset's name; change a ModelConfig with model_copy(update=...)"
+            )
         return VideoModel(config).eval()
     return VideoModel(preset(config, **overrides)).eval()
