@@ -22,6 +22,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 Boxes = npt.NDArray[np.float32]
 LONG_SIDE = 800
 """Pictures are kept in memory no larger than this, pixels."""
+FIRST_HELD_OUT = 281
+"""Frame of PETS09-S2L1-A (from 1) from which on nothing is trained."""
 MIN_SIDE, MIN_VISIBLE = 4.0, 0.25
 """Smaller boxes (pixels) and boxes cut to less than this share are ignored, not learnt."""
 
@@ -103,7 +105,7 @@ def _frames(folder: Path, video: str | None) -> Iterator[Image.Image]:
 
 
 def training_sources(data: Path) -> list[Source]:
-    """Everything that is trained on; PETS from frame 281 on and the stills' val split are held out."""
+    """Everything that is trained on; PETS from `FIRST_HELD_OUT` on and the stills' val split are not."""
     tracking = data / "tracking"
     crowd = [sequence(path) for path in sorted((tracking / "train").glob("MOT17-*"))]
     pseudo = {path.name: path for path in sorted((tracking / "pseudo").iterdir()) if path.is_dir()}

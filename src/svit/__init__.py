@@ -31,6 +31,9 @@ _HOMES = {
     "load": "svit.weights",
     "track": "svit.stream",
 }
+_PARTS = ("tracking", "video", "weights")
+"""Packages whose names are public under their own: `svit.weights.load_official`."""
+
 __all__ = [
     "Frame",
     "FrameResult",
@@ -53,6 +56,8 @@ warnings.filterwarnings("ignore", message="OpenCV .* is not installed", category
 
 def __getattr__(name: str) -> object:
     """Imports a public name on first use, so that `import svit` and `svit --help` do not wait for torch."""
+    if name in _PARTS:
+        return import_module(f"svit.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'svit' has no attribute '{name}'")
     value = getattr(import_module(_HOMES[name]), name)
@@ -61,4 +66,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*globals(), *__all__, *_PARTS])

@@ -119,7 +119,7 @@ def _detections(found: Selection) -> sv.Detections:
     return sv.Detections(xyxy=boxes, confidence=scores, class_id=labels)
 
 
-def build(config: ModelConfig | str, **overrides: Any) -> VideoModel:
+def build(config: ModelConfig | str, /, **overrides: Any) -> VideoModel:
     """An untrained model, in evaluation mode.
 
     Args:
