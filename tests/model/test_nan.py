@@ -40,3 +40,13 @@ def test_a_stream_goes_on_after_a_refused_frame(seen: int) -> None:
             model.detect(torch.full_like(frames[:, :1], float("nan")), memory)
         stages, _ = model.encoder(frames[:, seen:], memory)
     assert difference(stages, [stage[:, seen:] for stage in expected]) <= TOLERANCE
+
+
+@pytest.mark.parametrize("bias", [float("nan"), 200.0], ids=["not a number", "boxes that overflow"])
+def test_damaged_weights_are_an_error_not_boxes(bias: float) -> None:
+    model = small_model()
+    for conv in (*model.detector.head.conv_reg, *model.detector.head.conv_obj):
+        torch.nn.init.constant_(conv.bias, bias)
+    with pytest.raises(UsageError, match="weights") as error:
+        model.detect(random_frames(model.encoder, grid=GRID))
+    assert "\n" not in str(error.value)

@@ -95,8 +95,7 @@ class VideoModel(nn.Module):
             raise UsageError("the frames hold NaN or infinite values")
         maps, memory = self.head_maps(frames, memory)
         boxes, scores = decode(maps, self.strides)
-        if not bool(torch.isfinite(scores).all()):
-            raise UsageError("the model's scores are not finite: its weights hold NaN or infinite values")
+        _check_finite(scores)
         assert self.config.detector is not None
         scale = None if original_sizes is None else self._scales(original_sizes, len(boxes), boxes.device)
         thresholds = self.config.detector.score_threshold, self.config.detector.iou_threshold
@@ -114,7 +113,13 @@ class VideoModel(nn.Module):
         )
 
 
+def _check_finite(outputs: Tensor) -> None:
+    if not bool(torch.isfinite(outputs).all()):
+        raise UsageError("the model's output is not finite: its weights are damaged or hold NaN")
+
+
 def _detections(found: Selection) -> sv.Detections:
+    _check_finite(found.boxes)
     boxes, scores, labels = (t.cpu().numpy() for t in (found.boxes, found.scores, found.labels))
     return sv.Detections(xyxy=boxes, confidence=scores, class_id=labels)
 
