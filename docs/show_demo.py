@@ -53,7 +53,7 @@ def main() -> None:
         sys.exit(f"the demo followed {len(moments)} people for {TRAIL_FRAMES} frames; {PEOPLE} are needed")
     PICTURE.parent.mkdir(exist_ok=True)
     draw(moments).save(PICTURE, optimize=True)
-    shown = moments[0].frame
+    shown = moments[0].frame - 2  # the person is still followed in the frames after it
     rows = (DEMO / "tracks.txt").read_text().splitlines(keepends=True)
     replace_block("printed", printed)
     replace_block("tracks.txt", "".join(row for row in rows if shown < int(row.split(",")[0]) <= shown + 3))
