@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -60,7 +59,10 @@ def main(arguments: list[str] | None = None) -> int:
             if "--debug" in words:
                 traceback.print_exc()
             line, status = _explain(error)
-            print(f"svit: {line}", file=sys.stderr)
+            if not isinstance(
+                error.__cause__, BrokenPipeError
+            ):  # the reader of `| head` has had enough: no news
+                print(f"svit: {line}", file=sys.stderr)
     return _flush(status)
 
 
@@ -270,7 +272,7 @@ class Tally:
 
 
 class StopSignals:
-    """Makes Ctrl-C and SIGTERM end a run between two results, so that all its outputs end with the same frame.
+    """Makes Ctrl-C and SIGTERM end a run between two results, so that all outputs end with the same frame.
 
     The first signal raises KeyboardInterrupt while the next result is awaited. Later ones are ignored: they
     cannot disturb the finishing of files.

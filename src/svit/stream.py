@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
@@ -108,19 +109,22 @@ class Stream:
         return state | {f"tracker.{key}": _portable(value) for key, value in save().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on where the stream that wrote `state` was; the model must be the same.
+        """Goes on where the stream that wrote `state` was; the model must be the same, the device need not.
 
         Raises:
-            UsageError: `state` is damaged, or of another kind of tracker; this stream then stays as it was.
+            UsageError: `state` is damaged, or of another precision or kind of tracker; this stream then stays
+                as it was.
         """
         resume = cast(Callable[[Mapping[str, Any]], None], self._tracker_method("load_state_dict"))
-        if not {"frames", "input_shape"} <= state.keys():
-            raise UsageError("this is not the state of a Stream: frames or input_shape are missing")
+        frames, *shape = _counts(state)
         memory = StreamMemory()
         memory.load_state_dict(_part(state, "memory."))
+        weight = self.model.encoder.positions
+        saved = {str(tensor.dtype) for layer in memory.layers for tensor in layer}
+        if not saved <= {str(weight.dtype)}:
+            raise UsageError(f"this stream was saved in {', '.join(saved)}, the model is in {weight.dtype}")
         resume({key: _native(value) for key, value in _part(state, "tracker.").items()})
-        self._memory, self._frames = memory.to(self.model.encoder.positions.device), int(state["frames"])
-        self._input_shape = tuple(int(side) for side in state["input_shape"]) or None
+        self._memory, self._frames, self._input_shape = memory.to(weight.device), frames, tuple(shape) or None
 
     def _tracker_method(self, name: str) -> object:
         method = getattr(self.tracker, name, None)
@@ -181,6 +185,17 @@ def _portable(value: object) -> object:
 
 def _native(value: object) -> object:
     return value.cpu().numpy() if isinstance(value, torch.Tensor) else value
+
+
+def _counts(state: Mapping[str, Any]) -> list[int]:
+    """The number of frames, then the input's shape, from a stream's state."""
+    try:
+        counts = [operator.index(number) for number in (state["frames"], *state["input_shape"])]
+    except (KeyError, TypeError):
+        counts = [-1]
+    if min(counts) < 0:
+        raise UsageError("this is not the state of a Stream: frames or input_shape are missing or no numbers")
+    return counts
 
 
 def _part(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -24,6 +24,10 @@ def output_error(path: Path, error: OSError) -> OutputError:
     return OutputError(f"{path}: {advice}")
 
 
+STDOUT = Path("-")
+"""The name that means standard output, in text outputs."""
+
+
 class PartFile:
     """Where to write an output until it is finished.
 
@@ -74,11 +78,19 @@ def _check(target: Path, suffixes: tuple[str, ...]) -> None:
 
 
 class LineFile:
-    """A text file of whole lines, whatever happens: a line that cannot be written wholly is taken back."""
+    """A text file of whole lines, whatever happens: a line that cannot be written wholly is taken back.
+
+    The target "-" is standard output, wherever that goes: a file it was redirected to is neither emptied nor
+    replaced.
+    """
 
     def __init__(self, target: Path, suffixes: tuple[str, ...]) -> None:
-        self._place = PartFile(target, suffixes)
-        self._file = self._place.part.open("wb", buffering=0)
+        self._target = target
+        self._place = None if target == STDOUT else PartFile(target, suffixes)
+        try:
+            self._file = self._place.part.open("wb", 0) if self._place else os.fdopen(os.dup(1), "wb", 0)
+        except OSError as error:
+            raise output_error(target, error) from error
         self._whole = 0
 
     def append(self, lines: str) -> None:
@@ -93,22 +105,24 @@ class LineFile:
                 data = data[self._file.write(data) :]
         except OSError as error:
             self._take_back()
-            raise output_error(self._place.target, error) from error
+            raise output_error(self._target, error) from error
         self._whole += len(lines.encode())
 
     def close(self) -> None:
         """Gives the file its name. Closing twice is fine."""
         if not self._file.closed:
             self._file.close()
-            self._place.commit()
+            if self._place:
+                self._place.commit()
 
     def discard(self) -> None:
         """Leaves nothing behind."""
         if not self._file.closed:
             self._file.close()
-            self._place.discard()
+            if self._place:
+                self._place.discard()
 
     def _take_back(self) -> None:
-        if not self._place.direct:
+        if self._place and not self._place.direct:
             self._file.truncate(self._whole)
             self._file.seek(self._whole)

@@ -49,8 +49,8 @@ def open_writers(
     Args:
         source: where the frames come from: its rate is the video's, and its files are never written.
         video: annotated video, .mp4.
-        mot: MOTChallenge text, .txt.
-        jsonl: JSON lines, .jsonl.
+        mot: MOTChallenge text, .txt; "-" is standard output.
+        jsonl: JSON lines, .jsonl; "-" is standard output.
         contact_sheet: a picture of the whole video, .png.
 
     Raises:
