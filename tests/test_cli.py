@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import threading
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import av
@@ -335,34 +336,37 @@ def test_a_source_that_cannot_be_read_is_one_line_and_status_1(track, clip, tmp_
     assert names(here) == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for a device file")
+def test_a_camera_that_is_not_there_is_one_line(track):
+    status, out, err = track("97")
+    assert (status, out) == (1, "")
+    one_line(err, "camera 97: not found")
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (["track", "CLIP", "--memry", "3"], "No such option.*--memory"),
         (["trak", "CLIP"], "No such command 'trak'.*track"),
-        (["track"], "source"),
+        (["track"], "(?i)source"),
         (["track", "CLIP", "--memory", "a"], "'--memory'.*integer"),
-        (["track", "CLIP", "--memory", "0"], "memory capacity must be 1 frame or more, got 0"),
+        (
+            ["track", "CLIP", "--model", "CHECKPOINT", "--memory", "0"],
+            "memory capacity must be 1 frame or more, got 0",
+        ),
         (["track", "CLIP", "--model", "tiny-persn"], "did you mean 'tiny-person'"),
         (["track", "CLIP", "--model", "bse"], "no model or file 'bse'; did you mean 'base'"),
         (["track", "CLIP", "--model", "base"], "no weights come with the preset 'base'"),
         (["track", "CLIP", "--precision", "fp61"], "unknown precision 'fp61'; did you mean 'fp16'"),
         (["track", "CLIP", "--device", "gpu"], "device 'gpu' cannot be used here"),
         (["track", "CLIP", "--no-video", "-o", "a.mp4"], "-o asks for a video and --no-video for none"),
-        (["convert-checkpoint", "one"], "target"),
+        (["convert-checkpoint", "one"], "(?i)target"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_usage_error_is_one_line_and_status_2(command, checkpoint, clip, here, words, says):
-    words = [str(clip) if word == "CLIP" else word for word in words]
-    if (
-        words[0] == "track"
-        and "--model" not in words
-        and "--precision" not in words
-        and "--device" not in words
-    ):
-        words += ["--model", str(checkpoint)]
-    status, out, err = command(*words)
+    files = {"CLIP": clip, "CHECKPOINT": checkpoint}
+    status, out, err = command(*(files.get(word, word) for word in words))
     assert (status, out) == (2, "")
     one_line(err, says)
     assert names(here) == []
@@ -523,14 +527,13 @@ def test_a_disk_that_fills_up_under_the_video_keeps_the_text(track, clip, here, 
     assert "a.mp4" not in out, "a file that is not there is not announced"
 
 
-def test_a_full_disk_behind_stdout_is_one_line(command, monkeypatch):
-    if not Path("/dev/full").exists():
-        pytest.skip("needs the device /dev/full")
-    with Path("/dev/full").open("w") as full:
-        monkeypatch.setattr(sys, "stdout", full)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full")
+@pytest.mark.parametrize("buffer", [1, 8192], ids=["while printing", "at the end"])
+def test_a_full_disk_behind_stdout_is_one_line(capfd, buffer):
+    with Path("/dev/full").open("w", buffer) as full, redirect_stdout(full):
         status = main(["--version"])
-        monkeypatch.undo()
     assert status == 1
+    one_line(capfd.readouterr().err, "No space left on device")
 
 
 @pytest.mark.parametrize(

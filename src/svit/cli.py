@@ -59,9 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
             if "--debug" in words:
                 traceback.print_exc()
             line, status = _explain(error)
-            if not isinstance(
-                error.__cause__, BrokenPipeError
-            ):  # the reader of `| head` has had enough: no news
+            enough = isinstance(error.__cause__, BrokenPipeError)  # as in `| head -1`: no news to anybody
+            if not enough:
                 print(f"svit: {line}", file=sys.stderr)
     return _flush(status)
 
@@ -102,9 +101,9 @@ def _flush(status: int) -> int:
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
+        if not (status or isinstance(error, BrokenPipeError)):
             print(f"svit: error: cannot write to stdout: {error.strerror}", file=sys.stderr)
-        return 1
+        return status or 1
     return status
 
 
