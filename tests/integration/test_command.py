@@ -14,25 +14,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as PillowImage
-from tests.integration.samples import lively_model, moving, said
+from tests.integration.samples import moving, said
 from tests.video.clips import write_clip
 
 import svit
 from svit.video import open_source
-from svit.weights import save
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "svit.cli"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
 LONG = 4000
 """Frames of a clip that no run of these tests gets to the end of."""
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "lively.safetensors"
-    save(lively_model(), path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +136,7 @@ def test_import_and_help_do_not_wait_for_the_heavy_libraries(code):
 
 RESUME = """
 import json, sys, torch
-from tests.integration.samples import lively_model, moving, said
+from tests.integration.samples import moving, said
 import svit
 torch.set_num_threads(int(sys.argv[4]))
 state = torch.load(sys.argv[1], weights_only=True)

@@ -5,30 +5,17 @@ from __future__ import annotations
 import pytest
 from PIL import Image as PillowImage
 from tests.integration.samples import ids, lively_model, moving, said, write_images
-from tests.video.clips import write_clip
 
 import svit
 from svit.errors import SourceError, UsageError, WeightsError
 from svit.tracking import ByteTracker
 from svit.video import open_source
 
-TIMES = [0.0, 0.1, 0.15, 0.5, 0.9, 1.0]
 
-
-@pytest.fixture(scope="module")
-def model():
-    return lively_model()
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    return write_clip(tmp_path_factory.mktemp("in") / "clip.mp4", moving(6), times=TIMES)
-
-
-def test_one_result_per_frame_with_the_times_of_the_file(model, clip):
+def test_one_result_per_frame_with_the_times_of_the_file(model, clip, times):
     results = list(svit.track(clip, model))
     assert [result.frame_index for result in results] == list(range(6))
-    assert [result.timestamp for result in results] == pytest.approx(TIMES, abs=1e-3)
+    assert [result.timestamp for result in results] == pytest.approx(times, abs=1e-3)
     assert all(result.image.shape == (64, 96, 3) for result in results)
     assert all(ids(result) for result in results)
 
