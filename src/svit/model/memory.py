@@ -123,8 +123,10 @@ class StreamMemory:
         return self._map(Tensor.detach)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
-        """A copy on another device or in another precision."""
-        return self._map(lambda t: t.to(device, dtype, copy=True))
+        """The same memory on another device or in another precision; itself if nothing changes."""
+        if all(t.to(device, dtype) is t for layer in self.layers for t in layer):
+            return self
+        return self._map(lambda t: t.to(device, dtype))
 
     def advance(self, streams: int, frames: int, layout: Layout) -> Advance:
         """Begins the arrival of `frames` frames in each of `streams` streams; see `Advance`.
