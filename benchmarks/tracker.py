@@ -5,8 +5,7 @@ on both alike. Processor time is counted: on a busy machine the wall clock punis
 is interrupted more often. Printed are the medians over the frames after a warm-up, and their ratio, which is
 the number to look at.
 
-    pip install --no-deps trackers && pip install opencv-python-headless pydeprecate requests
-    python benchmarks/tracker.py
+    make bench, or: pip install "streaming-video-model[bench]" && python benchmarks/tracker.py
 """
 
 from __future__ import annotations
@@ -27,6 +26,15 @@ from svit.tracking import ByteTracker  # noqa: E402
 
 WIDTH, HEIGHT = 1920, 1080
 WARM_UP = 20  # frames
+
+
+def advice(missing: ImportError) -> str:
+    """What to install: the package, or the system library that its OpenCV needs."""
+    if "cannot open shared object" in str(missing):
+        return (
+            "OpenCV needs this system library: apt-get install libgl1, or your system's package of that name"
+        )
+    return 'install it with: pip install "streaming-video-model[bench]"'
 
 
 def simulate(objects: int, frames: int, seed: int = 0) -> list[sv.Detections]:
@@ -80,7 +88,7 @@ def compare(objects: int, frames: int) -> tuple[float, float]:
     try:
         from trackers import ByteTrackTracker
     except ImportError as missing:
-        sys.exit(f"benchmark: {missing}; install what the top of this file names")
+        sys.exit(f"benchmark: {missing}; {advice(missing)}")
 
     ours, theirs = ByteTracker(high=0.6), ByteTrackTracker(high_conf_det_threshold=0.6)
     video = simulate(objects, WARM_UP + frames)

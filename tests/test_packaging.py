@@ -96,6 +96,20 @@ def test_every_module_imports_without_opencv_torchvision_and_extras() -> None:
     assert {"svit.cli", "svit.stream", "svit.weights", "svit.tracking"} <= set(result.stdout.split())
 
 
+def test_tracks_and_draws_without_opencv_torchvision_and_extras(tmp_path: Path) -> None:
+    result = run_blocked(
+        "import numpy as np, svit\n"
+        "from svit.video import VideoWriter\n"
+        "stream = svit.Stream(svit.build('tiny', input__short_side=64, input__long_side=96))\n"
+        f"with VideoWriter({str(tmp_path / 'out.mp4')!r}, rate=10) as video:\n"
+        "    for _ in range(3):\n"
+        "        video.write(stream.step(np.zeros((48, 64, 3), np.uint8)))\n"
+        "assert not {'cv2', 'torchvision'} & sys.modules.keys()"
+    )
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "out.mp4").stat().st_size > 0
+
+
 def test_help_works_without_opencv_torchvision_and_extras() -> None:
     result = run_blocked("sys.argv = ['svit', '--help']\nfrom svit.cli import main\nsys.exit(main())")
     assert result.returncode == 0, result.stderr
