@@ -15,7 +15,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from svit.types import Image as Pixels
@@ -61,21 +60,16 @@ def main() -> None:
 
 
 def choose_moments(frames: list[dict]) -> list[Moment]:
-    """The people seen longest, in order of appearance, each where the trail behind them is longest."""
-    paths: dict[int, list[tuple[int, float, float]]] = {}
+    """The people seen longest, in order of appearance, each where the model is surest."""
+    paths: dict[int, list[tuple[int, float]]] = {}
     for number, frame in enumerate(frames):
         for track in frame["tracks"]:
-            left, _, right, bottom = track["box"]
-            paths.setdefault(track["id"], []).append((number, (left + right) / 2, bottom))
-    longest = sorted(
-        (person for person in paths if len(paths[person]) > TRAIL_FRAMES), key=lambda p: -len(paths[p])
-    )
+            paths.setdefault(track["id"], []).append((number, track["score"]))
+    followed = [person for person in paths if len(paths[person]) > TRAIL_FRAMES]
+    longest = sorted(followed, key=lambda person: -len(paths[person]))[:PEOPLE]
     moments = []
-    for person in sorted(longest[:PEOPLE]):
-        numbers, *feet = np.array(paths[person]).T
-        way = np.concatenate(([0.0], np.hypot(*np.diff(feet)).cumsum()))
-        best = int((way[TRAIL_FRAMES:] - way[:-TRAIL_FRAMES]).argmax()) + TRAIL_FRAMES
-        number = int(numbers[best])
+    for person in sorted(longest):
+        number, _ = max(paths[person][TRAIL_FRAMES:], key=lambda seen: seen[1])
         moments.append(Moment(number, frames[number]["timestamp"], person))
     return moments
 
