@@ -257,8 +257,10 @@ def test_a_bad_frame_is_refused_in_one_line_and_the_stream_goes_on_unchanged(mod
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 200, 3), (300, 2, 3)])
 def test_frames_of_any_size_are_taken(model, shape):
     stream = Stream(model)
-    for _ in range(2):
-        stream.step(np.full(shape, 90, np.uint8))
+    for index in range(2):
+        result = stream.step(np.full(shape, 90, np.uint8))
+        assert (result.frame_index, result.image.shape) == (index, shape)
+        assert np.isfinite(result.detections.xyxy).all()
 
 
 @pytest.mark.filterwarnings("error")

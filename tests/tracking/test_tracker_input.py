@@ -70,7 +70,10 @@ def test_usable_detections_cause_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for frame in range(5):
-            tracker.update(detections([GOOD, [-30, -20, 10, 40]], [0.9, 0.8]), frame_index=3 * frame)
+            tracked = tracker.update(
+                detections([GOOD, [-30, -20, 10, 40]], [0.9, 0.8]), frame_index=3 * frame
+            )
+            assert len(tracked) == 2
 
 
 def test_boxes_across_the_edge_of_the_picture_are_tracked() -> None:

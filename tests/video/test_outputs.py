@@ -45,8 +45,10 @@ def test_every_output_is_written(clip, wanted):
 
 
 def test_no_output_is_fine(clip):
+    before = sorted(clip.parent.iterdir())
     with open_source(clip) as source:
         run(source, {})
+    assert sorted(clip.parent.iterdir()) == before
 
 
 def test_a_source_that_breaks_off_leaves_everything_readable(tmp_path, wanted):
