@@ -10,7 +10,7 @@ import supervision as sv
 import torch
 from tests.integration.samples import ids, lively_model, moving, said
 
-from svit import Stream, UsageError
+from svit import Stream, UsageError, WeightsError
 from svit.tracking import ByteTracker
 
 
@@ -287,7 +287,7 @@ def test_weights_with_nan_are_one_line_and_no_result(part, value):
     broken = [parameter for name, parameter in model.named_parameters() if name.endswith(part)]
     assert broken
     broken[0].data.fill_(value)
-    with pytest.raises(UsageError, match="not finite: its weights") as caught:
+    with pytest.raises(WeightsError, match="not finite: its weights") as caught:
         Stream(model).step(moving(1)[0])
     assert "\n" not in str(caught.value)
 

@@ -159,7 +159,7 @@ def test_a_checkpoint_that_does_not_fit_is_one_line_and_never_executed(command, 
 def test_weights_with_nan_are_one_line(command, clip, checkpoint, here):
     path = make_wrong_checkpoint("NaN", checkpoint)
     status, out, err = command("track", clip, "--mot", "a.txt", "--model", path)
-    assert status != 0
+    assert status == 1
     assert out == ""
     one_line(err, "not finite: its weights")
     assert names(here) == ["wrong.safetensors"]

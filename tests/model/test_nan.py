@@ -4,7 +4,7 @@ import pytest
 import torch
 from tests.model.small import TOLERANCE, difference, random_frames, run, small_model
 
-from svit.errors import UsageError
+from svit.errors import UsageError, WeightsError
 from svit.model.memory import StreamMemory
 
 GRID = (6, 8)
@@ -47,6 +47,6 @@ def test_damaged_weights_are_an_error_not_boxes(bias: float) -> None:
     model = small_model()
     for conv in (*model.detector.head.conv_reg, *model.detector.head.conv_obj):
         torch.nn.init.constant_(conv.bias, bias)
-    with pytest.raises(UsageError, match="weights") as error:
+    with pytest.raises(WeightsError, match="weights") as error:
         model.detect(random_frames(model.encoder, grid=GRID))
     assert "\n" not in str(error.value)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from svit.config import ModelConfig, preset
-from svit.errors import UsageError
+from svit.errors import UsageError, WeightsError
 from svit.model.detector import Detector, HeadMap, Selection, decode, select
 from svit.model.encoder import Encoder
 from svit.model.memory import StreamMemory
@@ -89,6 +89,7 @@ class VideoModel(nn.Module):
 
         Raises:
             UsageError: as `head_maps`; or the frames hold NaN or infinite values.
+            WeightsError: the weights do, so that nothing it says can be used.
         """
         # Looked at first, because a frame that has entered the memory cannot be taken out again.
         if not bool(torch.isfinite(frames).all()):
@@ -115,7 +116,7 @@ class VideoModel(nn.Module):
 
 def _check_finite(outputs: Tensor) -> None:
     if not bool(torch.isfinite(outputs).all()):
-        raise UsageError("the model's output is not finite: its weights are damaged or hold NaN")
+        raise WeightsError("the model's output is not finite: its weights are damaged or hold NaN")
 
 
 def _detections(found: Selection) -> sv.Detections:
