@@ -100,12 +100,11 @@ def _train_step(model: VideoModel, optimiser: torch.optim.Optimizer, frames: Ten
     with torch.autocast("cpu", torch.bfloat16), sdpa_kernel([SDPBackend.MATH]):
         maps, _ = model.head_maps(_jitter(frames, model))
     losses = detection_loss(maps, targets, progress > L1_FROM, ignore)
-    terms = {k: v for k, v in losses.items() if k in ("cls", "box", "obj", "l1")}
     optimiser.zero_grad(set_to_none=True)
-    torch.stack(list(terms.values())).sum().backward()
+    losses["total"].backward()
     nn.utils.clip_grad_norm_(model.parameters(), 10.0)
     optimiser.step()
-    return terms
+    return {name: loss for name, loss in losses.items() if name in ("cls", "box", "obj", "l1")}
 
 
 def _rate(progress: float) -> float:

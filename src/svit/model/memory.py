@@ -236,7 +236,9 @@ class Advance:
     def __init__(self, memory: StreamMemory, ages: tuple[int, ...], frames: int, layout: Layout) -> None:
         self.memory, self.ages, self.frames, self.layout = memory, ages, frames, layout
         self.in_place = not torch.is_grad_enabled()
-        self._plans = {age: plan_slots(age, frames, memory.capacity, memory.eviction) for age in set(ages)}
+        self._single = self.in_place and frames == 1
+        planned = () if self._single else set(ages)  # a single frame is written straight into its slot
+        self._plans = {age: plan_slots(age, frames, memory.capacity, memory.eviction) for age in planned}
         if self.in_place:
             memory._storage.ages = None
         else:
@@ -246,7 +248,7 @@ class Advance:
         """What a block attends to when its new `keys` and `values` (B, M, H, Y, T, X, D) arrive."""
         layers = self.memory._storage.layers
         old = layers[block] if layers else None
-        if self.in_place and self.frames == 1:
+        if self._single:
             return self._step(old, keys, values)
         filled = min(max(self.ages), self.memory.capacity)
         past = None if old is None else LayerMemory(*(t.narrow(SLOT_DIM, 0, filled) for t in old))
