@@ -19,3 +19,7 @@ class OutputError(SvitError):
 
 class WeightsError(SvitError):
     """A checkpoint that is missing, truncated, of another model, or unsafe to open."""
+
+
+class DataError(SvitError):
+    """An annotation, ground truth or result file, or a data set's folder, that is missing or malformed."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,21 @@ if TYPE_CHECKING:
 
 Image = npt.NDArray[np.uint8]
 """One RGB picture: (height, width, 3), uint8."""
+
+T = TypeVar("T")
+
+
+class Progress(Protocol):
+    """How long work tells how far it is: it hands on the items and watches them go."""
+
+    def __call__(self, items: Iterable[T], label: str, total: int | None = None) -> Iterable[T]:
+        """The same items in the same order; `label` says what they are, `total` how many if known."""
+        ...
+
+
+def no_progress(items: Iterable[T], label: str, total: int | None = None) -> Iterable[T]:
+    """The `Progress` that says nothing."""
+    return items
 
 
 @dataclass(frozen=True, slots=True)

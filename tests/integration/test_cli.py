@@ -76,7 +76,7 @@ def test_without_names_the_outputs_are_named_after_the_source(track, clip, tmp_p
 
 
 def test_a_password_in_an_address_gets_into_no_file_name():
-    from svit.cli import _stem
+    from svit.cli.track import _stem
 
     assert _stem("rtsp://admin:secret@camera") == "camera"
     assert _stem("rtsp://admin:secret@10.0.0.1/live/1?token=secret") == "1"
@@ -176,7 +176,7 @@ def test_an_official_checkpoint_is_converted_and_tracks(command, track, clip, he
 @pytest.fixture
 def embedded(monkeypatch, checkpoint, clip):
     """The small clip and the small model in place of the embedded ones."""
-    monkeypatch.setattr("svit.cli.SAMPLE", str(clip))
+    monkeypatch.setattr("svit.cli.track.SAMPLE", str(clip))
     monkeypatch.setattr("svit.weights.catalog._bundled_path", lambda name: checkpoint)
 
 

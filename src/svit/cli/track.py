@@ -1,27 +1,20 @@
-"""The command line: parse, call, print. Results go to stdout or the named files, progress to stderr."""
+"""`svit track` and `svit demo`."""
 
 from __future__ import annotations
 
-import logging
-import os
-import signal
 import sys
-import threading
 import time
-import traceback
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from svit import __version__
-from svit.errors import OutputError, SvitError, UsageError
+from svit.cli.signals import StopSignals
+from svit.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -29,101 +22,7 @@ if TYPE_CHECKING:
     from svit.types import FrameResult
     from svit.video import Source
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
 SAMPLE = "one-by-one.mp4"
-
-INTERRUPTED = 130
-"""What typer makes of Ctrl-C."""
-
-OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory")
-"""How torch says it, by device and system."""
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Runs a command and returns its exit status: 0 success, 2 usage error, 1 anything else.
-
-    An error is one line on stderr; `--debug` anywhere shows where it came from.
-    """
-    words = sys.argv[1:] if arguments is None else arguments
-    with warnings.catch_warnings():
-        warnings.showwarning = _show_warning
-        try:
-            status = _run(app, [word for word in words if word != "--debug"])
-        except Exception as error:
-            if "--debug" in words:
-                traceback.print_exc()
-            line, status = _explain(error)
-            enough = isinstance(error.__cause__, BrokenPipeError)  # as in `| head -1`: no news to anybody
-            if not enough:
-                print(f"svit: {line}", file=sys.stderr)
-    return _flush(status)
-
-
-def run() -> None:
-    """Entry point of the `svit` command."""
-    logging.basicConfig(format="svit: warning: %(message)s")
-    sys.exit(main())
-
-
-def _run(command: typer.Typer, words: list[str]) -> int:
-    """The command's exit status; Ctrl-C where nothing was begun yet is said and counts as a failure."""
-    try:
-        status = int(command(args=words, prog_name="svit", standalone_mode=False) or 0)
-    except (KeyboardInterrupt, typer.Abort):
-        status = INTERRUPTED
-    if status != INTERRUPTED:
-        return status
-    print("stopped", file=sys.stderr)
-    return 1
-
-
-def _explain(error: Exception) -> tuple[str, int]:
-    """An error as one line, and the exit status."""
-    text = (str(error).splitlines() or ["no reason given"])[0]
-    if isinstance(error, SvitError | OSError):
-        return f"error: {text}", 2 if isinstance(error, UsageError) else 1
-    if hasattr(error, "format_message"):  # of the parser, whose classes typer keeps to itself
-        return f"error: {error.format_message()}", 2
-    if isinstance(error, MemoryError) or any(sign in text.lower() for sign in OUT_OF_MEMORY):
-        return "error: out of memory; remember fewer frames (--memory) or use --precision bf16", 1
-    return f"internal error: {type(error).__name__}: {text}; run again with --debug and report it", 1
-
-
-def _flush(status: int) -> int:
-    """Writes out what was printed. Python would do so at exit, and complain at length where it cannot."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not (status or isinstance(error, BrokenPipeError)):
-            print(f"svit: error: cannot write to stdout: {error.strerror}", file=sys.stderr)
-        return status or 1
-    return status
-
-
-def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"svit: warning: {message}", file=sys.stderr)
-
-
-@app.callback(
-    invoke_without_command=True, epilog="Add --debug to any command to see where an error came from."
-)
-def _options(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
-    """Streaming video model: finds and tracks people in videos and cameras."""
-    if version:
-        print(f"svit {__version__}")
-        raise typer.Exit
-    if context.invoked_subcommand is None:
-        print(context.get_help())
 
 
 @dataclass
@@ -146,7 +45,6 @@ class Outputs:
         return {name: path for name, path in names.items() if path is not None}
 
 
-@app.command()
 def track(
     source: Annotated[
         str, typer.Argument(help="Video file, folder of images, camera number (0), rtsp:// or http://.")
@@ -181,7 +79,6 @@ def track(
     return _track(source, outputs, options, every_frame)
 
 
-@app.command()
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path("demo"),
 ) -> int:
@@ -197,37 +94,6 @@ def demo(
     )
     with resources.as_file(resources.files("svit") / "assets" / SAMPLE) as clip:
         return _track(str(clip), outputs, {}, every_frame=False)
-
-
-@app.command()
-def models() -> None:
-    """List the models: those with weights, and the presets to train."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from svit.weights import describe_models
-
-    table = Table("model", "parameters", "input", "memory", "finds", "weights", box=None, pad_edge=False)
-    for row in describe_models():
-        size = f"{row.long_side}x{row.short_side}"
-        weights = row.weights or "none: train them, or convert a checkpoint"
-        table.add_row(
-            row.name, f"{row.parameters / 1e6:.1f} M", size, str(row.memory), ", ".join(row.classes), weights
-        )
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
-
-
-@app.command("convert-checkpoint")
-def convert_checkpoint(
-    source: Annotated[Path, typer.Argument(help="Official S-ViT .pth, or CLIP .pt / .bin / .safetensors.")],
-    target: Annotated[Path, typer.Argument(help="The checkpoint to write, .safetensors.")],
-    half: Annotated[bool, typer.Option("--half", help="Store in fp16: half the size.")] = False,
-) -> None:
-    """Rewrite an official checkpoint as one of svit."""
-    from svit.weights import convert
-
-    print(convert(source, target, half))
-    print(f"checkpoint: {target}")
 
 
 def _choose_outputs(source: str, outputs: Outputs, no_video: bool) -> Outputs:
@@ -268,49 +134,6 @@ class Tally:
 
     def __str__(self) -> str:
         return f"{self.frames} frames, {self.rate:.1f} frames/s, {len(self.ids)} tracks"
-
-
-class StopSignals:
-    """Makes Ctrl-C and SIGTERM end a run between two results, so that all outputs end with the same frame.
-
-    The first signal raises KeyboardInterrupt while the next result is awaited. Later ones are ignored: they
-    cannot disturb the finishing of files.
-    """
-
-    def __init__(self) -> None:
-        self._received = self._awaiting = False
-        self._before: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():  # Python allows it nowhere else
-            for number in (signal.SIGINT, signal.SIGTERM):
-                if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` and background jobs have it
-                    self._before[number] = signal.signal(number, self._receive)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def between(self, results: Iterable[FrameResult]) -> Iterator[FrameResult]:
-        """Hands on the results; KeyboardInterrupt comes from here only."""
-        iterator = iter(results)
-        while True:
-            self._awaiting = True
-            try:
-                if self._received:
-                    raise KeyboardInterrupt
-                result = next(iterator)
-            except StopIteration:
-                return
-            finally:
-                self._awaiting = False
-            yield result
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        first, self._received = not self._received, True
-        if first and self._awaiting:
-            raise KeyboardInterrupt
 
 
 def _track(source: str, outputs: Outputs, options: dict[str, Any], every_frame: bool) -> int:
@@ -365,7 +188,3 @@ def _progress(source: Source) -> Iterator[Any]:
 def _advance(progress: Progress, task: TaskID, tally: Tally) -> None:
     tally.frames += 1
     progress.update(task, advance=1, description=f"{tally.rate:5.1f} frames/s")
-
-
-if __name__ == "__main__":
-    run()

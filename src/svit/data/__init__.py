@@ -1,0 +1,1 @@
+"""Data sets: reading, preparing and checking their annotations; frames at random."""

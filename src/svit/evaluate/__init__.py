@@ -1,0 +1,1 @@
+"""Scores: tracks, detections, and whole runs over a data set."""
