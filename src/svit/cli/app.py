@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from svit import __version__
+from svit.cli import prepare
 from svit.cli.models import convert_checkpoint, models
 from svit.cli.track import demo, track
 from svit.errors import SvitError, UsageError
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(track)
 app.command()(demo)
+app.add_typer(prepare.app, name="prepare")
 app.command()(models)
 app.command("convert-checkpoint")(convert_checkpoint)
 

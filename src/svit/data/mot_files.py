@@ -1,4 +1,4 @@
-"""Files of MOTChallenge, DanceTrack and SportsMOT: `seqinfo.ini`, rows of ground truth, results, detections."""
+"""Files in MOTChallenge's form: `seqinfo.ini`, and rows of ground truth, results and detections."""
 
 from __future__ import annotations
 
