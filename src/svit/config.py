@@ -7,8 +7,9 @@ that suggest the nearest one.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from importlib import resources
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -20,6 +21,9 @@ class Settings(BaseModel):
     """Base of all settings: immutable, and a misspelt name is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+S = TypeVar("S", bound=Settings)
 
 
 class EncoderConfig(Settings):
@@ -176,15 +180,30 @@ def preset(name: str, /, **overrides: Any) -> ModelConfig:
 
 
 def model_config(values: dict[str, Any], **overrides: Any) -> ModelConfig:
-    """Validates a nested dictionary of settings, with overrides as in `preset`.
+    """Validates a nested dictionary of a model's settings, with overrides as in `preset`.
 
     Raises:
         UsageError: one line that names the setting and what is wrong with it.
     """
+    return validated(ModelConfig, values, str(values.get("name", "model")), **overrides)
+
+
+def validated(kind: type[S], values: dict[str, Any], name: str, **overrides: Any) -> S:
+    """Settings of any kind from a nested dictionary.
+
+    Args:
+        kind: the class to fill.
+        values: its settings.
+        name: what an error calls them.
+        overrides: settings to change, nested by a double underscore.
+
+    Raises:
+        UsageError: one line that names the setting and what is wrong with it; for an unknown one the nearest.
+    """
     try:
-        return ModelConfig.model_validate(_override(values, overrides))
+        return kind.model_validate(_override(values, overrides))
     except ValidationError as error:
-        raise UsageError(_readable(error, values.get("name", "model"))) from None
+        raise UsageError(_readable(kind, error, name)) from None
 
 
 def _override(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
@@ -200,22 +219,27 @@ def _override(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, An
     return merged
 
 
-def _readable(error: ValidationError, name: str) -> str:
+def _readable(kind: type[Settings], error: ValidationError, name: str) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        suggestion = nearest(str(first["loc"][-1]), _names_beside(first["loc"]))
-        return f"unknown setting '{where}' of {name}; {suggestion}"
+        *groups, unknown = first["loc"]
+        return f"unknown setting '{where}' of {name}; {nearest(str(unknown), _names_in(kind, groups))}"
     message = first["msg"].removeprefix("Value error, ")
     return f"setting '{where}' of {name}: {message}" if where else f"settings of {name}: {message}"
 
 
-def _names_beside(location: tuple[int | str, ...]) -> list[str]:
-    groups: dict[str, type[Settings]] = {
-        "encoder": EncoderConfig,
-        "detector": DetectorConfig,
-        "input": InputConfig,
-        "tracker": TrackerConfig,
-    }
-    settings = groups[str(location[0])] if len(location) > 1 else ModelConfig
-    return list(settings.model_fields)
+def _names_in(kind: type[Settings], groups: list[int | str]) -> list[str]:
+    """The settings of the group that is reached from `kind` by these names; list positions are passed over."""
+    for group in groups:
+        if isinstance(group, str) and group in kind.model_fields:
+            kind = next(_settings_in(kind.model_fields[group].annotation), kind)
+    return list(kind.model_fields)
+
+
+def _settings_in(annotation: Any) -> Iterator[type[Settings]]:
+    """Classes of settings in a type such as `Settings | None` or `tuple[Settings, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _settings_in(part)
