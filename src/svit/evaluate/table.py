@@ -1,0 +1,141 @@
+"""Tables of scores: the same numbers as text for a terminal and as HTML for the report."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+COMBINED = "COMBINED"
+"""The row of all sequences together."""
+
+RATES = ("HOTA", "DetA", "AssA", "LocA", "MOTA", "MOTP", "IDF1", "IDP", "IDR")
+COUNTS = ("FP", "FN", "IDs", "MT", "ML", "Frag")
+MAIN = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", *COUNTS)
+"""The columns of a terminal's table; files and the report hold all of them."""
+
+MEANINGS = {
+    "HOTA": "higher order tracking accuracy, per cent",
+    "DetA": "detection accuracy within HOTA, per cent",
+    "AssA": "association accuracy within HOTA, per cent",
+    "LocA": "how well matched boxes fit, per cent",
+    "MOTA": "1 - (misses + false positives + switches) / boxes, per cent",
+    "MOTP": "mean overlap of matched boxes, per cent",
+    "IDF1": "F1 of identified boxes, per cent",
+    "IDP": "precision of identified boxes, per cent",
+    "IDR": "recall of identified boxes, per cent",
+    "FP": "false positives, boxes",
+    "FN": "misses, boxes",
+    "IDs": "identity switches",
+    "MT": "mostly tracked people",
+    "ML": "mostly lost people",
+    "Frag": "interruptions of tracks",
+    "AP": "COCO average precision, IoU 0.50 to 0.95, per cent",
+    "online HOTA": "HOTA of what was known when each frame was answered, per cent",
+    "frames": "frames evaluated",
+    "latency frames": "frames from a person's first detection to the first answer with an id, mean",
+    "latency ms": "from a frame's arrival to its answer, milliseconds, mean",
+    "ms/frame": "computing time for a frame, milliseconds, mean",
+}
+
+LOWER_IS_BETTER = {"FP", "FN", "IDs", "ML", "Frag", "latency frames", "latency ms", "ms/frame"}
+NOT_COMPARED = {"frames"}
+WHOLE = {*COUNTS, "frames"}
+UNKNOWN = "-"
+SPACE = 2
+"""Blanks between two columns of a text table."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Scores by row and column.
+
+    Attributes:
+        heading: of the first column: what the rows are.
+        rows: name and numbers of each row; a number that is None, NaN or missing is shown as "-".
+        columns: which numbers, in order; the keys of the rows.
+        title: a line above, or nothing.
+        compared: rows are rivals: the best number of each column stands out in the report.
+    """
+
+    heading: str
+    rows: Sequence[tuple[str, Mapping[str, float | None]]]
+    columns: Sequence[str] = field(default=MAIN)
+    title: str = ""
+    compared: bool = False
+
+    def text(self, width: int = 120) -> str:
+        """Lines of at most `width` characters: columns that do not fit go into further blocks below.
+
+        The first column is never cut, so a very long name makes a line longer.
+        """
+        names = _aligned([self.heading, *(name for name, _ in self.rows)], str.ljust)
+        cells = [
+            _aligned([title, *(shown(title, row.get(title)) for _, row in self.rows)], str.rjust)
+            for title in self.columns
+        ]
+        blocks = _blocks(names, cells, width)
+        lines = ["\n".join(map("".join, zip(names, *block, strict=True))) for block in blocks]
+        return "\n".join([*([self.title] if self.title else []), "\n\n".join(lines)])
+
+    def html(self) -> str:
+        """A `<table>`; names are escaped."""
+        head = "".join(
+            f'<th title="{html.escape(_meaning(title))}">{html.escape(title)}</th>' for title in self.columns
+        )
+        best = {title: self._best(title) for title in self.columns} if self.compared else {}
+        body = "".join(self._html_row(name, row, best) for name, row in self.rows)
+        caption = f"<caption>{html.escape(self.title)}</caption>" if self.title else ""
+        return (
+            f'<div class="wide"><table>{caption}<thead><tr><th>{html.escape(self.heading)}</th>{head}</tr>'
+            f"</thead><tbody>{body}</tbody></table></div>"
+        )
+
+    def _html_row(self, name: str, row: Mapping[str, float | None], best: Mapping[str, float | None]) -> str:
+        mark = ' class="combined"' if name == COMBINED else ""
+        cells = ""
+        for title in self.columns:
+            value = row.get(title)
+            stands_out = value is not None and value == best.get(title)
+            cells += f"<td{' class=best' if stands_out else ''}>{shown(title, value)}</td>"
+        return f"<tr{mark}><th>{html.escape(name)}</th>{cells}</tr>"
+
+    def _best(self, title: str) -> float | None:
+        values = [row.get(title) for _, row in self.rows]
+        numbers = [value for value in values if value is not None and math.isfinite(value)]
+        if title in NOT_COMPARED or len(set(numbers)) < 2:
+            return None
+        return min(numbers) if title in LOWER_IS_BETTER else max(numbers)
+
+
+def shown(title: str, value: float | None) -> str:
+    """A number as tables show it: counts whole, rates and times with two digits after the point."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    return f"{value:.0f}" if title in WHOLE else f"{value:.2f}"
+
+
+def _meaning(title: str) -> str:
+    if title.startswith("mAP@"):
+        return f"mean average precision at IoU {title.removeprefix('mAP@')}, area under the curve, per cent"
+    return MEANINGS.get(title, title)
+
+
+def _aligned(cells: Sequence[str], align: Callable[[str, int], str]) -> list[str]:
+    width = max(map(len, cells))
+    return [align(cell, width) for cell in cells]
+
+
+def _blocks(names: Sequence[str], cells: Iterable[list[str]], width: int) -> list[list[list[str]]]:
+    """Columns, each with the blanks before it, cut into groups that fit beside the names."""
+    blocks: list[list[list[str]]] = [[]]
+    used = len(names[0])
+    for column in cells:
+        padded = [" " * SPACE + cell for cell in column]
+        if blocks[-1] and used + len(padded[0]) > width:
+            blocks.append([])
+            used = len(names[0])
+        blocks[-1].append(padded)
+        used += len(padded[0])
+    return blocks
