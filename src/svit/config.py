@@ -188,7 +188,7 @@ def model_config(values: dict[str, Any], **overrides: Any) -> ModelConfig:
     return validated(ModelConfig, values, str(values.get("name", "model")), **overrides)
 
 
-def validated(kind: type[S], values: dict[str, Any], name: str, **overrides: Any) -> S:
+def validated(kind: type[S], values: dict[str, Any], name: str, /, **overrides: Any) -> S:
     """Settings of any kind from a nested dictionary.
 
     Args:
@@ -230,14 +230,14 @@ def _readable(kind: type[Settings], error: ValidationError, name: str) -> str:
 
 
 def _names_in(kind: type[Settings], groups: list[int | str]) -> list[str]:
-    """The settings of the group that is reached from `kind` by these names; list positions are passed over."""
+    """The settings of the group that is reached from `kind` by these names; list positions do not count."""
     for group in groups:
         if isinstance(group, str) and group in kind.model_fields:
             kind = next(_settings_in(kind.model_fields[group].annotation), kind)
     return list(kind.model_fields)
 
 
-def _settings_in(annotation: Any) -> Iterator[type[Settings]]:
+def _settings_in(annotation: object) -> Iterator[type[Settings]]:
     """Classes of settings in a type such as `Settings | None` or `tuple[Settings, ...]`."""
     if isinstance(annotation, type) and issubclass(annotation, Settings):
         yield annotation
