@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from importlib import resources
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -10,8 +12,9 @@ import supervision as sv
 import torch
 from tests.integration.samples import ids, lively_model, moving, said
 
-from svit import Stream, UsageError, WeightsError
+from svit import Frame, SourceError, Stream, UsageError, WeightsError, load, track
 from svit.tracking import ByteTracker
+from svit.video import Source, open_source
 
 
 @pytest.fixture(scope="module")
@@ -298,3 +301,112 @@ def test_a_model_without_a_detector_or_a_memory_below_one_is_refused(model):
     for memory in (0, -1):
         with pytest.raises(UsageError, match=f"must be 1 frame or more, got {memory}"):
             Stream(model, memory=memory)
+
+
+@pytest.fixture(scope="module")
+def exact():
+    """In double precision, because random weights blow single precision's rounding up."""
+    return lively_model().double()
+
+
+def same(left, right, tolerance=1e-3):
+    """Two runs say the same up to rounding: ids, boxes in pixels, scores, indices and times."""
+    assert len(left) == len(right)
+    for a, b in zip(left, right, strict=True):
+        assert (a.frame_index, a.timestamp, ids(a)) == (b.frame_index, b.timestamp, ids(b))
+        assert a.image is b.image
+        for one, two in ((a.detections, b.detections), (a.tracks, b.tracks)):
+            assert one.xyxy.shape == two.xyxy.shape
+            np.testing.assert_allclose(one.xyxy, two.xyxy, atol=tolerance, rtol=0)
+            np.testing.assert_allclose(one.confidence, two.confidence, atol=1e-4)
+
+
+def in_chunks(stream, images, size):
+    parts = [images[start : start + size] for start in range(0, len(images), size)]
+    return [result for part in parts for result in stream.chunk(part)]
+
+
+@pytest.mark.parametrize("eviction", ["merge", "fifo"])
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_chunks_and_steps_say_the_same(eviction, size):
+    """Long past the memory of 4, with a last chunk that is shorter."""
+    model, images = lively_model(encoder__eviction=eviction).double(), moving(17)
+    steps = Stream(model)
+    expected = [steps.step(image) for image in images]
+    assert sum(len(result.tracks) for result in expected) > 50
+    same(in_chunks(Stream(model), images, size), expected)
+
+
+def test_chunks_and_steps_follow_each_other_in_one_stream(exact):
+    images = moving(12)
+    one, other = Stream(exact), Stream(exact)
+    mixed = [*one.chunk(images[:5]), one.step(images[5]), *one.chunk([]), *one.chunk(images[6:])]
+    same(mixed, [other.step(image) for image in images])
+
+
+def test_a_chunk_is_split_where_the_size_of_its_frames_changes(exact):
+    """The last two sizes give the same input, so there the memory goes on."""
+    double = [np.repeat(np.repeat(image, 2, axis=0), 2, axis=1) for image in moving(3, seed=5)]
+    images = moving(4) + moving(5, size=(64, 96)) + moving(3, seed=5) + double
+    steps, chunk = Stream(exact), Stream(exact)
+    with pytest.warns(UserWarning, match="the size changes"):
+        expected = [steps.step(image) for image in images]
+    with pytest.warns(UserWarning, match="the size changes") as caught:
+        same(chunk.chunk(images), expected)
+    assert [str(warning.message) for warning in caught] == [
+        "frame 4: the size changes to 64x96; the memory starts anew",
+        "frame 9: the size changes to 96x64; the memory starts anew",
+    ]
+
+
+def test_a_chunk_with_a_bad_frame_or_too_few_times_changes_nothing(model):
+    images = moving(9)
+    stream, twin = Stream(model), Stream(model)
+    same(stream.chunk(images[:3]), twin.chunk(images[:3]))
+    with pytest.raises(UsageError, match="must be uint8"):
+        stream.chunk([*images[3:5], images[5].astype(float)])
+    with pytest.raises(UsageError, match="3 frames need as many timestamps, got 2"):
+        stream.chunk(images[3:6], [0.1, 0.2])
+    same(stream.chunk(images[3:], list(range(6))), twin.chunk(images[3:], list(range(6))), 0)
+
+
+class Breaking(Source):
+    """A source that breaks off."""
+
+    def __init__(self, images):
+        super().__init__("breaking")
+        self._images = images
+
+    def _read(self):
+        yield from (Frame(image, 2 * number, number / 10) for number, image in enumerate(self._images))
+        raise SourceError("breaking: breaks off")
+
+    def _release(self):
+        pass
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 8])
+def test_tracking_in_chunks_hands_out_all_that_came_before_a_source_broke_off(model, size):
+    results = []
+    with pytest.raises(SourceError, match="breaks off"):
+        results.extend(track(Breaking(moving(5)), model, chunk=size))
+    assert [(result.frame_index, result.timestamp) for result in results] == [
+        (2 * number, number / 10) for number in range(5)
+    ]
+
+
+def test_a_chunk_below_one_is_refused(model):
+    with pytest.raises(UsageError, match="chunk must be 1 frame or more, got 0"):
+        next(track(Breaking(moving(2)), model, chunk=0))
+
+
+def test_chunks_and_steps_say_the_same_on_a_real_clip():
+    """The bundled weights on the sample clip: chunk 1, 3 and 8 against step, ids and boxes."""
+    with resources.as_file(resources.files("svit") / "assets" / "one-by-one.mp4") as clip:
+        images = [frame.image for frame in islice(open_source(clip), 63, 73)]
+    model = load("tiny-person", "cpu")
+    steps = Stream(model, memory=4)
+    expected = [steps.step(image) for image in images]
+    assert sum(len(result.tracks) for result in expected) >= 7
+    for size in (1, 3, 8):
+        same(in_chunks(Stream(model, memory=4), images, size), expected)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import operator
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -14,12 +16,12 @@ import numpy.typing as npt
 import supervision as sv
 import torch
 
-from svit.errors import UsageError
+from svit.errors import SvitError, UsageError
 from svit.model.memory import StreamMemory
 from svit.model.preprocess import check_image, preprocess
 from svit.model.video_model import VideoModel
 from svit.tracking import ByteTracker
-from svit.types import FrameResult
+from svit.types import Frame, FrameResult
 from svit.video import Source, open_source
 from svit.weights import DEFAULT_MODEL, Precision, load
 
@@ -70,30 +72,65 @@ class Stream:
         Raises:
             UsageError: not an RGB uint8 picture.
         """
-        check_image(frame)
-        inputs = self._prepare(frame)
-        found, self._memory = self.model.detect(inputs, self._memory, [(frame.shape[0], frame.shape[1])])
-        detections = found[0][0]
-        tracked = self.tracker.update(detections)
-        seconds = self._frames / RATE if timestamp is None else float(timestamp)
-        result = FrameResult(self._frames, seconds, detections, _only_tracks(tracked), frame)
-        self._frames += 1
-        return result
+        return self.chunk([frame], None if timestamp is None else [timestamp])[0]
 
-    def _prepare(self, frame: npt.NDArray[np.uint8]) -> torch.Tensor:
-        """The network's input (1, 1, 3, H, W); a new memory if its size has changed."""
+    def chunk(
+        self, frames: Sequence[npt.NDArray[np.uint8]], timestamps: Sequence[float] | None = None
+    ) -> list[FrameResult]:
+        """Detects and tracks in the next frames, all of them through the encoder at once.
+
+        The results are those of `step` frame by frame, up to rounding. It is faster where single frames leave
+        the device idle, and takes memory for the activations of all frames. Where the size of the frames
+        changes inside, the chunk is split there.
+
+        Args:
+            frames: as for `step`, in order; none at all is allowed.
+            timestamps: seconds since the first frame, one per frame; None counts 25 frames a second.
+
+        Returns:
+            One result per frame.
+
+        Raises:
+            UsageError: one of them is no RGB uint8 picture, or there are not as many timestamps; then none
+                of the frames has been looked at.
+        """
+        for frame in frames:
+            check_image(frame)
+        if timestamps is None:
+            timestamps = [(self._frames + number) / RATE for number in range(len(frames))]
+        elif len(timestamps) != len(frames):
+            raise UsageError(f"{len(frames)} frames need as many timestamps, got {len(timestamps)}")
+        results: list[FrameResult] = []
+        for _, equals in groupby(zip(frames, timestamps, strict=True), key=lambda pair: pair[0].shape):
+            pictures, seconds = zip(*equals, strict=True)
+            for frame, second, found in zip(pictures, seconds, self._detect(pictures), strict=True):
+                tracks = _only_tracks(self.tracker.update(found))
+                results.append(FrameResult(self._frames, float(second), found, tracks, frame))
+                self._frames += 1
+        return results
+
+    def _detect(self, frames: Sequence[npt.NDArray[np.uint8]]) -> list[sv.Detections]:
+        """What is in frames of one size, per frame; the memory goes on."""
+        inputs = self._prepare(frames)
+        found, self._memory = self.model.detect(inputs, self._memory, [frames[0].shape[:2]])
+        return found[0]
+
+    def _prepare(self, frames: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
+        """The network's input (1, T, 3, H, W) of frames of one size; a new memory if it has changed."""
         weight = self.model.encoder.positions
         config = self.model.config
-        inputs = preprocess(frame, config.input, config.stride, weight.device)[None, None]
-        shape = tuple(inputs.shape)
+        inputs = torch.stack(
+            [preprocess(frame, config.input, config.stride, weight.device) for frame in frames]
+        )
+        shape = (1, 1, *inputs.shape[1:])
         if self._input_shape not in (None, shape):
-            size = f"{frame.shape[1]}x{frame.shape[0]}"
+            size = f"{frames[0].shape[1]}x{frames[0].shape[0]}"
             warnings.warn(
-                f"frame {self._frames}: the size changes to {size}; the memory starts anew", stacklevel=3
+                f"frame {self._frames}: the size changes to {size}; the memory starts anew", stacklevel=4
             )
             self._memory = StreamMemory(self._memory.capacity, self._memory.eviction)
         self._input_shape = shape
-        return inputs
+        return inputs[None]
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on in another process with identical results.
@@ -142,6 +179,7 @@ def track(  # noqa: PLR0913 - the command line's options
     memory: int | None = None,
     tracker: Tracker | None = None,
     every_frame: bool = False,
+    chunk: int = 1,
 ) -> Iterator[FrameResult]:
     """Tracks through a whole source, one result per frame.
 
@@ -153,6 +191,8 @@ def track(  # noqa: PLR0913 - the command line's options
         memory: frames remembered; None is the model's setting.
         tracker: see `Stream`.
         every_frame: of a live source, keep every frame instead of the newest only.
+        chunk: frames that go through the encoder at once, see `Stream.chunk`. More than 1 is for recordings:
+            a result then waits for the last frame of its chunk.
 
     Raises:
         SvitError: anything a user can mend: the source, the model, a setting. Results before it stand.
@@ -161,14 +201,37 @@ def track(  # noqa: PLR0913 - the command line's options
         model = load(model, device, precision)
     elif device is not None or precision is not None:
         raise UsageError("device and precision go with a model's name; a loaded model has its own")
+    if chunk < 1:
+        raise UsageError(f"chunk must be 1 frame or more, got {chunk}")
     stream = Stream(model, memory, tracker)
     opened = (
         nullcontext(source) if isinstance(source, Source) else open_source(source, every_frame=every_frame)
     )
     with opened as frames:
+        for batch in chunks(frames, chunk):
+            results = stream.chunk([frame.image for frame in batch], [frame.timestamp for frame in batch])
+            for frame, result in zip(batch, results, strict=True):
+                yield replace(result, frame_index=frame.index)
+
+
+def chunks(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
+    """The frames in lists of `size`, the last one perhaps shorter.
+
+    Where the source breaks off, the frames before that are handed out first.
+    """
+    waiting: list[Frame] = []
+    try:
         for frame in frames:
-            result = stream.step(frame.image, frame.timestamp)
-            yield FrameResult(frame.index, result.timestamp, result.detections, result.tracks, result.image)
+            waiting.append(frame)
+            if len(waiting) == size:
+                yield waiting
+                waiting = []
+    except SvitError:
+        if waiting:
+            yield waiting
+        raise
+    if waiting:
+        yield waiting
 
 
 def _only_tracks(tracked: sv.Detections) -> sv.Detections:

@@ -1,14 +1,42 @@
-"""Data sets to evaluate on: by name, or any folder of sequences in MOTChallenge's layout."""
+"""Data sets to evaluate on: by name, or any folder of sequences in MOTChallenge's layout.
+
+A name is one YAML file in `svit/configs/datasets/`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib import resources
+from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
-from svit.data.mot_files import Rows
+import numpy as np
+import yaml
+from pydantic import Field, ValidationError
+
+from svit.config import Settings, nearest
+from svit.data.mot_files import Rows, SequenceInfo, read_rows, read_sequence_info
+from svit.errors import DataError, SourceError, UsageError
+from svit.types import Frame
+from svit.video import open_source
+from svit.video.images import image_paths, read_image
 
 Part = Literal["all", "half-train", "half-val"]
+PARTS: tuple[Part, ...] = get_args(Part)
+
+
+class DatasetConfig(Settings):
+    """Where a data set's sequences are, and which of them and of their frames count."""
+
+    name: str = Field("custom", description="name of the data set")
+    root: Path = Field(Path(), description="folder the data set was unpacked to")
+    folder: str = Field("train", description="folder of the sequences inside the root")
+    sequences: str = Field("*", description="pattern of the sequences' names")
+    part: Part = Field(
+        "all", description="all frames; half-train: the first N//2 + 1 of N; half-val: the rest (ByteTrack)"
+    )
 
 
 @dataclass(frozen=True)
@@ -18,7 +46,8 @@ class EvalSequence:
     Attributes:
         name: what its results are called.
         source: folder of its images, or a video file.
-        first, last: the frames to look at, counted from 1 in the whole sequence; both belong to it.
+        first, last: the frames to look at, counted from 1 in the whole sequence; both belong to it. Result
+            files count the same way, so those of a half can be scored with `gt_half-val.txt`.
         rate: frames per second.
         width, height: of a frame, pixels.
         ground_truth: rows (N, C) of `gt.txt` with first <= frame <= last; see `svit.data.mot_files.Rows`.
@@ -39,3 +68,216 @@ class EvalSequence:
     def frames(self) -> int:
         """Number of frames."""
         return self.last - self.first + 1
+
+
+def dataset_names() -> list[str]:
+    """Names of the data sets, from the YAML files shipped with svit."""
+    files = resources.files("svit").joinpath("configs/datasets").iterdir()
+    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+
+
+def dataset_config(name: str) -> DatasetConfig:
+    """The settings of a data set.
+
+    Raises:
+        UsageError: unknown name; the nearest is suggested.
+    """
+    known = dataset_names()
+    if name not in known:
+        suggestion = nearest(name, known)
+        raise UsageError(f"no data set or folder '{name}'; {suggestion}")
+    text = resources.files("svit").joinpath(f"configs/datasets/{name}.yaml").read_text(encoding="utf-8")
+    return parse_dataset({"name": name, **yaml.safe_load(text)})
+
+
+def parse_dataset(values: dict[str, Any]) -> DatasetConfig:
+    """Validates the settings of a data set.
+
+    Raises:
+        UsageError: one line that names the setting and what is wrong with it.
+    """
+    try:
+        return DatasetConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        setting, name = ".".join(str(part) for part in first["loc"]), values.get("name", "a data set")
+        if first["type"] == "extra_forbidden":
+            suggestion = nearest(setting, list(DatasetConfig.model_fields))
+            raise UsageError(f"unknown setting '{setting}' of {name}; {suggestion}") from None
+        raise UsageError(f"setting '{setting}' of {name}: {first['msg']}") from None
+
+
+def load_dataset(
+    name_or_path: str | Path, root: str | Path | None = None, part: Part | None = None
+) -> list[EvalSequence]:
+    """The sequences of a data set, with their ground truth, sorted by name.
+
+    Args:
+        name_or_path: one of `dataset_names()`; or a folder of sequences in MOTChallenge's layout
+            (SEQ/seqinfo.ini, SEQ/gt/gt.txt, SEQ/img1/000001.jpg ... or the `videoFile` that seqinfo.ini
+            names), or the folder of one such sequence.
+        root: of a data set given by its name, the folder it was unpacked to; None is `data/...` as in
+            `svit prepare`.
+        part: of each sequence, the frames to look at; None is the data set's own, all for a folder.
+
+    Raises:
+        UsageError: unknown name or part.
+        DataError: a folder, an image or a ground truth is missing, or a ground truth does not fit.
+    """
+    if part is not None and part not in PARTS:
+        raise UsageError(f"unknown part '{part}'; {nearest(part, list(PARTS))}")
+    if str(name_or_path) in dataset_names():
+        config = dataset_config(str(name_or_path))
+        folders = _preset_folders(config, config.root if root is None else Path(root))
+        return [load_sequence(folder, part or config.part) for folder in folders]
+    if root is not None:
+        raise UsageError(f"--root goes with a data set's name, not with the folder {name_or_path}")
+    return [load_sequence(folder, part or "all") for folder in _own_folders(Path(name_or_path))]
+
+
+def load_sequence(folder: Path, part: Part = "all") -> EvalSequence:
+    """One sequence in MOTChallenge's layout; every frame of the part is looked for, none is opened.
+
+    Raises:
+        DataError: seqinfo.ini, an image or gt.txt is missing or does not fit; the message names it.
+    """
+    info = read_sequence_info(folder)
+    first, last = _range(info, part)
+    if info.video is None:
+        source = info.images or folder / "img1"
+        _image_files(source, first, last, info.extension)
+    else:
+        source = info.video
+        if not source.is_file():
+            raise DataError(f"{source}: not found; {folder / 'seqinfo.ini'} names it as videoFile")
+    truth = _ground_truth(folder / "gt" / "gt.txt", info.length)
+    kept = truth[(truth[:, 0] >= first) & (truth[:, 0] <= last)]
+    return EvalSequence(info.name, source, first, last, info.rate, info.width, info.height, kept, part)
+
+
+def read_frames(sequence: EvalSequence) -> Iterator[Frame]:
+    """The pictures of a sequence's part in order; `Frame.index` counts from 0 in the whole sequence.
+
+    Raises:
+        DataError: a frame is missing: the video ends early, or a damaged one was left out.
+        SourceError: a picture or the video cannot be read.
+    """
+    if sequence.source.is_dir():
+        paths = _image_files(sequence.source, sequence.first, sequence.last)
+        for number, path in enumerate(paths, start=sequence.first):
+            yield Frame(read_image(path), number - 1, (number - 1) / sequence.rate)
+        return
+    expected = sequence.first - 1
+    with open_source(sequence.source) as video:
+        for frame in islice(video, expected, sequence.last):
+            if frame.index != expected:
+                raise DataError(f"{sequence.source}: frame {expected + 1} is damaged; repair the video")
+            expected += 1
+            yield frame
+    if expected != sequence.last:
+        raise DataError(
+            f"{sequence.source}: ends after {expected} frames, frame {sequence.last} is needed;"
+            " correct seqLength or the video"
+        )
+
+
+def _range(info: SequenceInfo, part: Part) -> tuple[int, int]:
+    """First and last frame of a part, from 1; the halves are the official converter's."""
+    middle = info.length // 2 + 1
+    if part == "all":
+        return 1, info.length
+    if part == "half-train":
+        return 1, min(middle, info.length)
+    if middle >= info.length:
+        raise DataError(f"{info.folder}: {info.length} frames are too few for {part}; it would be empty")
+    return middle + 1, info.length
+
+
+def _image_files(folder: Path, first: int, last: int, extension: str = ".jpg") -> list[Path]:
+    """The images of frames first..last, by the number that is their name, whatever its zeros."""
+    try:
+        numbered = {int(path.stem): path for path in image_paths(folder) if path.stem.isdecimal()}
+    except SourceError:
+        raise DataError(f"{folder}: not found; the images of a sequence belong there") from None
+    if not numbered:
+        raise DataError(f"{folder}: holds no numbered images ({1:06d}{extension} ...)")
+    missing = [number for number in range(first, last + 1) if number not in numbered]
+    if missing:
+        digits = len(next(iter(numbered.values())).stem)
+        path = folder / f"{missing[0]:0{digits}d}{extension}"
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise DataError(f"{path}: this frame is missing{more}; get it again or correct seqLength")
+    return [numbered[number] for number in range(first, last + 1)]
+
+
+def _ground_truth(path: Path, length: int) -> Rows:
+    if not path.is_file():
+        raise DataError(f"{path}: not found; a sequence without ground truth cannot be evaluated")
+    rows = read_rows(path)
+    beyond = rows[:, 0] > length
+    if beyond.any():
+        frame = int(rows[beyond, 0].max())
+        raise DataError(f"{path}: speaks of frame {frame}, but seqinfo.ini says seqLength={length}")
+    if not len(rows):
+        raise DataError(f"{path}: is empty; a sequence without ground truth cannot be evaluated")
+    pairs, counts = np.unique(rows[:, :2], axis=0, return_counts=True)
+    if (counts > 1).any():
+        frame, identity = pairs[np.argmax(counts > 1)].astype(int)
+        raise DataError(f"{path}: id {identity} is twice in frame {frame}")
+    return rows
+
+
+def _preset_folders(config: DatasetConfig, root: Path) -> list[Path]:
+    """The sequences of a data set that was unpacked to `root`."""
+    inside = root / config.folder
+    if not inside.is_dir():
+        raise DataError(
+            f"{inside}: not found; the sequences of {config.name} belong there; {_advice(config, root)}"
+        )
+    found = [folder for folder in _sequences(inside) if folder.match(config.sequences)]
+    if not found:
+        raise DataError(f"{inside}: no sequence {config.sequences} with a seqinfo.ini; get {config.name}")
+    return found
+
+
+def _advice(config: DatasetConfig, root: Path) -> str:
+    """Where the sequences seem to be, if the root is one level too high or too low."""
+    if _sequences(root) and root.resolve().name == config.folder:
+        return f"the root is one level too low, give --root {root.resolve().parent}"
+    below = [child for child in _children(root) if _sequences(child / config.folder)]
+    if below:
+        return f"the root is one level too high, give --root {_one_of(below)}"
+    return f"give the folder that holds {config.folder}/ with --root"
+
+
+def _own_folders(path: Path) -> list[Path]:
+    """The sequences that a folder of somebody's own means."""
+    if not path.is_dir():
+        if path.name == str(path) and not path.suffix:
+            dataset_config(str(path))  # a misspelt name, most likely: it says which are known
+        raise DataError(f"{path}: no such folder; give a folder of sequences or a data set's name")
+    if (path / "seqinfo.ini").is_file():
+        return [path]
+    found = _sequences(path)
+    if found:
+        return found
+    if (path.parent / "seqinfo.ini").is_file():
+        raise DataError(f"{path}: is inside a sequence, one level too low; give {path.parent}")
+    below = [child for child in _children(path) if _sequences(child)]
+    if below:
+        raise DataError(f"{path}: holds no sequences itself, one level too high; give {_one_of(below)}")
+    raise DataError(
+        f"{path}: no sequences here; a sequence is a folder with seqinfo.ini, gt/gt.txt and img1/"
+    )
+
+
+def _one_of(folders: list[Path]) -> str:
+    return " or ".join(str(folder) for folder in folders[:3])
+
+
+def _sequences(folder: Path) -> list[Path]:
+    return [child for child in _children(folder) if (child / "seqinfo.ini").is_file()]
+
+
+def _children(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if child.is_dir()) if folder.is_dir() else []
