@@ -133,8 +133,8 @@ UNFIT = {
     "annotations id 1: belongs to image 70, which is not there": ("annotations", 1, {"image_id": 70}),
     "annotations id 2: category 1 is not there": ("annotations", 2, {"category_id": 1}),
     "images id 2: belongs to video 90, which is not there": ("images", 2, {"video_id": 90}),
-    "images id 3: belongs to a video; its frame_id is missing": ("images", 3, {"frame_id": None}),
-    "images id 3: frame_id 1 of its video is there before": ("images", 3, {"frame_id": 1}),
+    "images id 3: belongs to video 9; its frame_id is missing": ("images", 3, {"frame_id": None}),
+    "images id 3: frame_id 1 of video 9 is there before": ("images", 3, {"frame_id": 1}),
     "images id 1: is there before": ("images", 2, {"id": 1}),
     "videos id 9: is there before": ("videos", 2, {"id": 9}),
 }

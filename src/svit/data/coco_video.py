@@ -6,6 +6,7 @@ without videos. `docs/data.md` explains every field.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from svit.data.coco_writer import CocoVideoWriter
 from svit.types import Progress, no_progress
 
 __all__ = ["Boxes", "CocoVideo", "CocoVideoWriter", "Images", "Videos", "read_coco_video"]
+
+Report = Callable[[str, Ints, Callable[[int], str]], None]
+"""Is told of bad rows: what is wrong with them, their numbers (at least one), and what says it of one."""
 
 
 def read_coco_video(
@@ -38,20 +42,26 @@ def read_coco_video(
     """
     path, bad_rows = Path(path), bad_rows or BadRows()
     columns = read_columns(path, bad_rows, progress)
-    return link(path, columns, bad_rows)
+
+    def report(kind: str, rows: Ints, describe: Callable[[int], str]) -> None:
+        for row in rows.tolist():
+            bad_rows.report(f"{path}: {describe(row)}")
+
+    return link(path, columns, report)
 
 
-def link(path: Path, columns: dict[str, Columns], bad_rows: BadRows) -> CocoVideo:
-    """Puts the columns of `svit.data.coco_columns.read_columns` in relation; see `read_coco_video`.
+def link(path: Path, columns: dict[str, Columns], report: Report) -> CocoVideo:
+    """Puts the columns of `svit.data.coco_columns.read_columns` in relation.
 
-    Of records with the same id the first counts; the others are bad rows.
+    Records that do not fit the others are reported and left out; of those with the same id, all but the
+    first.
     """
-    linker = _Linker(path, bad_rows)
+    linker = _Linker(report)
     categories = linker.unique("categories", columns["categories"])
     videos = linker.unique("videos", columns.get("videos") or no_records("videos"))
-    images = linker.images(linker.unique("images", columns["images"]), videos["id"])
+    images = linker.images(linker.unique("images", columns["images"]), videos)
     annotations = columns.get("annotations") or no_records("annotations")
-    boxes = linker.boxes(annotations, images["id"], categories["id"])
+    boxes = _boxes(linker.boxes(annotations, images["id"], categories["id"]))
     return CocoVideo(
         path=path,
         categories=dict(zip(categories["id"].tolist(), categories["name"].tolist(), strict=True)),
@@ -91,42 +101,63 @@ def frame_keys(video: SmallInts, frame_id: SmallInts) -> Ints:
 class _Linker:
     """Finds the records that do not fit the others, and goes on without them."""
 
-    def __init__(self, path: Path, bad_rows: BadRows) -> None:
-        self._path, self._bad_rows = path, bad_rows
+    def __init__(self, report: Report) -> None:
+        self._report = report
 
     def unique(self, section: str, columns: Columns) -> Columns:
-        return self._without(columns, repeated(columns["id"]), section, "is there before")
+        bad = repeated(columns["id"])
+        return self._without(
+            columns, bad, f"{section} ids that repeat", section + " id {id}: is there before"
+        )
 
-    def images(self, images: Columns, video_ids: Ints) -> Columns:
+    def images(self, images: Columns, videos: Columns) -> Columns:
         """The images with their `video`, an index, -1 for a picture of its own."""
-        images["video"] = positions(video_ids, images["video_id"])
-        framed = images["video_id"] >= 0
-        unknown = framed & (images["video"] < 0)
-        images = self._without(images, unknown, "images", "belongs to video {video_id}, which is not there")
-        lost = (images["video"] >= 0) & (images["frame_id"] < 0)
-        images = self._without(images, lost, "images", "belongs to a video; its frame_id is missing")
-        again = (images["video"] >= 0) & repeated(frame_keys(images["video"], images["frame_id"]))
-        return self._without(images, again, "images", "frame_id {frame_id} of its video is there before")
+        images["video"] = positions(videos["id"], images["video_id"])
+        images = self._without(
+            images,
+            (images["video_id"] >= 0) & (images["video"] < 0),
+            "images of unknown videos",
+            "images id {id}: belongs to video {video_id}, which is not there",
+        )
+        images = self._without(
+            images,
+            (images["video"] >= 0) & (images["frame_id"] < 0),
+            "frames without a frame_id",
+            "images id {id}: belongs to video {video_id}; its frame_id is missing",
+        )
+        return self._without(
+            images,
+            (images["video"] >= 0) & repeated(frame_keys(images["video"], images["frame_id"])),
+            "frames that are there twice",
+            "images id {id}: frame_id {frame_id} of video {video_id} is there before",
+        )
 
-    def boxes(self, boxes: Columns, image_ids: Ints, category_ids: Ints) -> Boxes:
+    def boxes(self, boxes: Columns, image_ids: Ints, category_ids: Ints) -> Columns:
+        """The boxes with their `image` and `category`, indices."""
         boxes["image"] = positions(image_ids, boxes["image_id"])
-        unknown = boxes["image"] < 0
         boxes = self._without(
-            boxes, unknown, "annotations", "belongs to image {image_id}, which is not there"
+            boxes,
+            boxes["image"] < 0,
+            "annotations of unknown images",
+            "annotations id {id}: belongs to image {image_id}, which is not there",
         )
         boxes["category"] = positions(category_ids, boxes["category_id"])
-        unknown = boxes["category"] < 0
-        boxes = self._without(boxes, unknown, "annotations", "category {category_id} is not there")
-        return _boxes(boxes)
+        return self._without(
+            boxes,
+            boxes["category"] < 0,
+            "annotations of unknown categories",
+            "annotations id {id}: category {category_id} is not there",
+        )
 
-    def _without(self, columns: Columns, bad: Column, section: str, problem: str) -> Columns:
-        """The columns without their bad rows, each of which is reported."""
+    def _without(self, columns: Columns, bad: Column, kind: str, message: str) -> Columns:
+        """The columns without their bad rows; `message` is filled in with a row's values."""
         if not bad.any():
             return columns
-        for row in np.flatnonzero(bad).tolist():
-            values = {name: columns[name][row] for name in columns}
-            what = problem.format(**values)
-            self._bad_rows.report(f"{self._path}: {section} id {values['id']}: {what}")
+
+        def describe(row: int) -> str:
+            return message.format(**{name: column[row] for name, column in columns.items()})
+
+        self._report(kind, np.flatnonzero(bad), describe)
         return {name: column[~bad] for name, column in columns.items()}
 
 
