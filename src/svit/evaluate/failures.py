@@ -68,7 +68,7 @@ class Failure:
         """What happened, in a line."""
         if self.kind == "switch":
             before, after = self.tracks
-            return f"{self.sequence}: person {self.person}, id {before} becomes {after}"
+            return f"{self.sequence}: person {self.person}, id {before} becomes {after} in frame {self.last}"
         if self.cost == 1:
             return f"{self.sequence}: person {self.person} missed in frame {self.first}"
         return f"{self.sequence}: person {self.person} missed in {self.cost} frames, {self.first}-{self.last}"
