@@ -31,7 +31,7 @@ _HOMES = {
     "load": "svit.weights",
     "track": "svit.stream",
 }
-_PARTS = ("tracking", "video", "weights")
+_PARTS = ("data", "evaluate", "tracking", "video", "weights")
 """Packages whose names are public under their own: `svit.weights.load_official`."""
 
 __all__ = [

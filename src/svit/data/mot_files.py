@@ -57,26 +57,53 @@ def read_sequence_info(folder: Path) -> SequenceInfo:
         DataError: it is missing or malformed; the message names the file and the key.
     """
     path = folder / "seqinfo.ini"
-    parser = configparser.ConfigParser()
-    try:
-        parser.read_string(path.read_text())
-        section = parser["Sequence"]
-        length, rate = int(section["seqLength"]), float(section["frameRate"])
-        width, height = int(section["imWidth"]), int(section["imHeight"])
-    except FileNotFoundError:
-        raise DataError(f"{path}: not found; a sequence has a seqinfo.ini beside its img1") from None
-    except KeyError as error:
-        raise DataError(f"{path}: {error} is missing") from None
-    except (configparser.Error, ValueError, OSError) as error:
-        raise DataError(f"{path}: {str(error).splitlines()[0]}") from None
-    if min(length, rate, width, height) <= 0:
-        raise DataError(f"{path}: seqLength, frameRate, imWidth and imHeight must be above 0")
+    if not path.exists():
+        raise DataError(f"{path}: not found; a sequence has a seqinfo.ini beside its img1")
+    section = _section(path)
+    length = int(_positive(path, section, "seqLength", int))
+    width, height = (int(_positive(path, section, key, int)) for key in ("imWidth", "imHeight"))
+    rate = float(_positive(path, section, "frameRate", float))
     video = section.get("videoFile")
     images = None if video else folder / section.get("imDir", "img1")
     extension = section.get("imExt", ".jpg")
     return SequenceInfo(
         folder, folder.name, length, rate, width, height, images, extension, folder / video if video else None
     )
+
+
+def read_sequence_length(folder: Path) -> int | None:
+    """The number of frames that FOLDER/seqinfo.ini gives, or None where there is no such file.
+
+    Raises:
+        DataError: the file is there but has no seqLength above 0.
+    """
+    path = folder / "seqinfo.ini"
+    return int(_positive(path, _section(path), "seqLength", int)) if path.exists() else None
+
+
+def _section(path: Path) -> configparser.SectionProxy:
+    parser = configparser.ConfigParser()
+    try:
+        parser.read_string(path.read_text(encoding="utf-8-sig"))
+        return parser["Sequence"]
+    except KeyError as error:
+        raise DataError(f"{path}: {error} is missing") from None
+    except (configparser.Error, ValueError, OSError) as error:
+        raise DataError(f"{path}: {str(error).splitlines()[0]}") from None
+
+
+def _positive(
+    path: Path, section: configparser.SectionProxy, key: str, kind: type[int] | type[float]
+) -> float:
+    try:
+        value = kind(section[key])
+    except KeyError:
+        raise DataError(f"{path}: '{key}' is missing") from None
+    except (configparser.Error, ValueError) as error:
+        raise DataError(f"{path}: {key}: {str(error).splitlines()[0]}") from None
+    if not value > 0 or value == float("inf"):
+        raise DataError(f"{path}: {key} is {value}; it must be above 0")
+    return value
 
 
 def read_rows(path: Path, bad_rows: BadRows | None = None, min_columns: int = MIN_COLUMNS) -> Rows:
@@ -95,12 +122,39 @@ def read_rows(path: Path, bad_rows: BadRows | None = None, min_columns: int = MI
             below 1.
     """
     try:
-        lines = path.read_text().splitlines()
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"{path}: not found") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as text ({error})") from None
-    rows = list(_parse(path, lines, bad_rows or BadRows(), min_columns))
+    lines = text.splitlines()
+    rows = _read_flawless(lines, min_columns)
+    return rows if rows is not None else _read_carefully(path, lines, bad_rows or BadRows(), min_columns)
+
+
+def line_of_row(path: Path, row: int) -> int:
+    """The line (from 1) of row `row` (from 0) of a file without malformed rows: blank lines are no rows."""
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    return [number for number, line in enumerate(lines, start=1) if line.strip()][row]
+
+
+def _read_flawless(lines: list[str], min_columns: int) -> Rows | None:
+    """The rows of a file in which nothing is wrong and all rows are equally long; else None."""
+    # numpy's parser is ten times as fast, but does not say which line it could not read, nor fill short rows.
+    if not any(line.strip() for line in lines):
+        return np.zeros((0, min_columns))
+    try:
+        rows: Rows = np.loadtxt(lines, delimiter=",", comments=None, ndmin=2)
+    except ValueError:
+        return None
+    frames = rows[:, 0]
+    if rows.shape[1] < min_columns or not np.isfinite(rows).all() or (frames < 1).any():
+        return None
+    return rows if (frames == np.floor(frames)).all() else None
+
+
+def _read_carefully(path: Path, lines: list[str], bad_rows: BadRows, min_columns: int) -> Rows:
+    rows = list(_parse(path, lines, bad_rows, min_columns))
     width = max((len(row) for row in rows), default=min_columns)
     return np.array([row + [-1.0] * (width - len(row)) for row in rows]).reshape(-1, width)
 
