@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import typer
 
+from svit.cli.prepare.check import check
+from svit.cli.prepare.crowdhuman import crowdhuman
+from svit.cli.prepare.mot import mot
+from svit.cli.prepare.motsynth import motsynth
+
 app = typer.Typer(rich_markup_mode=None)
+app.command()(crowdhuman)
+app.command()(mot)
+app.command()(motsynth)
+app.command()(check)
 
 
 @app.callback(invoke_without_command=True)
