@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from svit.cli.replay import ReplayOptions, replay
 from svit.cli.signals import StopSignals
 from svit.errors import OutputError, UsageError
 
@@ -46,9 +47,11 @@ class Outputs:
 
 
 def track(
+    context: typer.Context,
     source: Annotated[
-        str, typer.Argument(help="Video file, folder of images, camera number (0), rtsp:// or http://.")
-    ],
+        str | None,
+        typer.Argument(help="Video file, folder of images, camera number (0), rtsp:// or http://."),
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Annotated video, .mp4.")] = None,
     mot: Annotated[Path | None, typer.Option(help="Tracks as MOTChallenge text, .txt.")] = None,
     jsonl: Annotated[
@@ -69,14 +72,70 @@ def track(
     every_frame: Annotated[
         bool, typer.Option("--every-frame", help="Of a camera: drop no frame, even if slow.")
     ] = False,
+    high: Annotated[
+        float | None,
+        typer.Option(help="Boxes above this score start tracks, 0 to 1; else the model's or 0.7."),
+    ] = None,
+    low: Annotated[
+        float | None, typer.Option(help="Boxes down to this score continue tracks; else the model's or 0.1.")
+    ] = None,
+    init: Annotated[
+        float | None, typer.Option(help="As --high while nothing is tracked; else the model's or 0.7.")
+    ] = None,
+    detections: Annotated[
+        Path | None,
+        typer.Option(help="Instead of SOURCE: boxes to track, a det.txt or a folder of sequences."),
+    ] = None,
+    scores: Annotated[
+        str, typer.Option(help="Of --detections: keep (0 to 1), sigmoid (of raw ones, as DPM's) or one.")
+    ] = "keep",
+    interpolate: Annotated[
+        bool, typer.Option("--interpolate", help="Of --detections: fill the gaps of tracks.")
+    ] = False,
 ) -> int:
     """Track people: writes an annotated video and the tracks.
 
     Without -o, --mot, --jsonl or --sheet it writes NAME_tracks.mp4 and NAME_tracks.txt here.
+
+    With --detections the tracker runs alone: MOTChallenge rows frame,-1,x,y,w,h,score in, the same rows as of
+    --mot out; no model, no images. A folder holds SEQ/det/det.txt or SEQ.txt, and --mot then names a folder.
+    Boxes without a score, or all with -1, count as certain.
     """
+    given = {"high": high, "low": low, "init": init}
+    thresholds = {name: value for name, value in given.items() if value is not None}
+    if detections is not None:
+        if source is not None:
+            raise UsageError("SOURCE and --detections are two inputs; leave one of them away")
+        _refuse_options(context, PICTURE_OPTIONS, "needs pictures, and --detections has none")
+        return replay(detections, mot, ReplayOptions(scores, interpolate, thresholds))
+    _refuse_options(context, REPLAY_OPTIONS, "goes with --detections only")
+    if source is None:
+        raise UsageError("nothing to track; name a SOURCE, or give boxes with --detections")
     outputs = _choose_outputs(source, Outputs(output, mot, jsonl, sheet), no_video)
     options = {"model": model, "device": device, "precision": precision, "memory": memory}
-    return _track(source, outputs, options, every_frame)
+    return _track(source, outputs, options | {"thresholds": thresholds}, every_frame)
+
+
+PICTURE_OPTIONS = {
+    "output": "-o",
+    "jsonl": "--jsonl",
+    "sheet": "--sheet",
+    "model": "--model",
+    "device": "--device",
+    "precision": "--precision",
+    "memory": "--memory",
+    "no_video": "--no-video",
+    "every_frame": "--every-frame",
+}
+REPLAY_OPTIONS = {"scores": "--scores", "interpolate": "--interpolate"}
+
+
+def _refuse_options(context: typer.Context, options: dict[str, str], why: str) -> None:
+    """Ends with an error where one of `options` was given."""
+    for name, option in options.items():
+        origin = context.get_parameter_source(name)
+        if origin is not None and origin.name != "DEFAULT":
+            raise UsageError(f"{option} {why}; leave it away")
 
 
 def demo(
@@ -139,11 +198,14 @@ class Tally:
 def _track(source: str, outputs: Outputs, options: dict[str, Any], every_frame: bool) -> int:
     """Tracks a source into files. Whatever ends it, what was written is finished and the summary printed."""
     from svit.stream import track as results
+    from svit.tracking import ByteTracker
     from svit.video import open_source, open_writers
     from svit.weights import load
 
     if "model" in options:
-        options["model"] = load(options["model"], options.pop("device"), options.pop("precision"))
+        model = load(options["model"], options.pop("device"), options.pop("precision"))
+        settings = model.config.tracker.model_dump() | options.pop("thresholds")
+        options |= {"model": model, "tracker": ByteTracker(**settings)}
     tally, status = Tally(), 0
     with open_source(source, every_frame=every_frame) as frames, StopSignals() as stop:
         try:
