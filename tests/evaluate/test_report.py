@@ -11,7 +11,8 @@ from PIL import Image as PillowImage
 
 from svit.errors import OutputError
 from svit.evaluate.failures import CELL, draw_failure, find_misses, find_switches, jpeg, worst
-from svit.evaluate.plots import ALPHAS, bar_figure, rival_figure, svg, threshold_figure
+from svit.evaluate.hota import ALPHAS
+from svit.evaluate.plots import bar_figure, rival_figure, svg, threshold_figure
 from svit.evaluate.report import Card, Page, Section, write_page
 from svit.evaluate.table import Table
 

@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from svit.evaluate.table import COMBINED, MAIN, Table, shown
+from svit.evaluate.mot import COMBINED
+from svit.evaluate.table import MAIN, Table, shown
 
 ROWS = [
     ("A", {"HOTA": 61.25, "MOTA": -7.5, "FP": 12, "IDs": 3}),

@@ -13,6 +13,7 @@ import typer
 
 from svit import __version__
 from svit.cli import prepare
+from svit.cli.evaluate import evaluate
 from svit.cli.models import convert_checkpoint, models
 from svit.cli.track import demo, track
 from svit.errors import SvitError, UsageError
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command()(track)
 app.command()(demo)
 app.add_typer(prepare.app, name="prepare")
+app.command("eval")(evaluate)
 app.command()(models)
 app.command("convert-checkpoint")(convert_checkpoint)
 

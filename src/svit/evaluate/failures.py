@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from PIL import ImageDraw
 
     from svit.data.mot_files import Rows
+    from svit.data.video_frames import FrameReader
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -29,14 +30,6 @@ ROOM = 1.6
 SMALLEST = 48
 """Pixels; a picture shows at least this much of the frame's height, however small the person."""
 DASH = 6
-
-
-class Frames(Protocol):
-    """Pictures of a sequence at random, frame 0 first: an opened folder or video."""
-
-    def __getitem__(self, number: int) -> Image:
-        """Frame `number`, RGB uint8."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -127,7 +120,7 @@ def worst(failures: Iterable[Failure], count: int) -> list[Failure]:
     return list(of_people.values())[:count]
 
 
-def draw_failure(failure: Failure, frames: Frames, gt: Rows, results: Rows) -> list[Image]:
+def draw_failure(failure: Failure, frames: FrameReader, gt: Rows, results: Rows) -> list[Image]:
     """Pictures of a failure, one for each of its frames, all of the same place.
 
     The person of the ground truth has a dashed white box; tracks have theirs in colour with the id: those of
@@ -166,7 +159,7 @@ def jpeg(image: Image) -> bytes:
 def _people(gt: Rows, ids: Ints) -> Iterator[tuple[int, Ints]]:
     """Each of the ids, with the frames in which the person counts."""
     if gt.shape[1] > CONFIDENCE:
-        gt = gt[gt[:, CONFIDENCE] != 0]
+        gt = gt[np.trunc(gt[:, CONFIDENCE]) != 0]
     for person in np.unique(ids).tolist():
         yield int(person), np.unique(gt[gt[:, ID] == person, FRAME]).astype(np.int64)
 

@@ -11,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from svit.evaluate.hota import ALPHAS
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Curves = Mapping[str, npt.NDArray[np.float64]]
 """Metric to its (19,) values in per cent over `ALPHAS`."""
-
-ALPHAS = np.arange(1, 20) * 0.05
-"""The localisation thresholds of HOTA (Luiten et al., IJCV 2021)."""
 
 COLOURS = {"HOTA": "#1f5fbf", "DetA": "#d9822b", "AssA": "#2a9d6f", "MOTA": "#d9822b", "IDF1": "#2a9d6f"}
 RIVALS = ("#1f5fbf", "#d9822b", "#2a9d6f", "#a2438f", "#7a7a7a", "#b8a02a", "#3aa6c4", "#c23b3b")

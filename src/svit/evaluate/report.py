@@ -103,9 +103,18 @@ def write_page(page: Page, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    place = PartFile(path, (".html",))
+    write_text(page.html(), path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Writes a text file, .html or .json; it appears whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    place = PartFile(path, (".html", ".json"))
     try:
-        place.part.write_text(page.html(), encoding="utf-8")
+        place.part.write_text(text, encoding="utf-8")
     except OSError as error:
         place.discard()
         raise output_error(path, error) from error

@@ -6,14 +6,25 @@ import html
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-COMBINED = "COMBINED"
-"""The row of all sequences together."""
+from svit.evaluate.mot import COMBINED, SequenceScore
+
+if TYPE_CHECKING:
+    from svit.evaluate.run import SequenceResult
 
 RATES = ("HOTA", "DetA", "AssA", "LocA", "MOTA", "MOTP", "IDF1", "IDP", "IDR")
 COUNTS = ("FP", "FN", "IDs", "MT", "ML", "Frag")
+ALL = (*RATES, *COUNTS)
 MAIN = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", *COUNTS)
 """The columns of a terminal's table; files and the report hold all of them."""
+
+OF_RUN = (
+    *("HOTA", "DetA", "AssA", "MOTA", "IDF1", "FP", "FN", "IDs", "MT", "ML"),
+    *("online HOTA", "latency frames", "latency ms", "never found"),
+    *("mAP@0.50", "mAP@0.60", "mAP@0.70", "mAP@0.80", "AP", "frames", "ms/frame"),
+)
+"""The columns of a model's run, tracks first."""
 
 MEANINGS = {
     "HOTA": "higher order tracking accuracy, per cent",
@@ -34,14 +45,15 @@ MEANINGS = {
     "AP": "COCO average precision, IoU 0.50 to 0.95, per cent",
     "online HOTA": "HOTA of what was known when each frame was answered, per cent",
     "frames": "frames evaluated",
-    "latency frames": "frames from a person's first detection to the first answer with an id, mean",
-    "latency ms": "from a frame's arrival to its answer, milliseconds, mean",
-    "ms/frame": "computing time for a frame, milliseconds, mean",
+    "latency frames": "frames from a person's first to the first online box on it, mean over people found",
+    "latency ms": "the same in milliseconds of video",
+    "never found": "people without any online box",
+    "ms/frame": "computing time of a frame, milliseconds, mean",
 }
 
-LOWER_IS_BETTER = {"FP", "FN", "IDs", "ML", "Frag", "latency frames", "latency ms", "ms/frame"}
+LOWER_IS_BETTER = {"FP", "FN", "IDs", "ML", "Frag", "latency frames", "latency ms", "never found", "ms/frame"}
 NOT_COMPARED = {"frames"}
-WHOLE = {*COUNTS, "frames"}
+WHOLE = {*COUNTS, "never found", "frames"}
 UNKNOWN = "-"
 SPACE = 2
 """Blanks between two columns of a text table."""
@@ -107,6 +119,44 @@ class Table:
         if title in NOT_COMPARED or len(set(numbers)) < 2:
             return None
         return min(numbers) if title in LOWER_IS_BETTER else max(numbers)
+
+
+def scores_table(scores: Iterable[SequenceScore], columns: Sequence[str] = MAIN) -> Table:
+    """A row for each score."""
+    return Table("sequence", [(score.name, score.metrics) for score in scores], columns)
+
+
+def rivals_table(trackers: Mapping[str, SequenceScore], columns: Sequence[str] = MAIN) -> Table:
+    """A row for each tracker, over all sequences."""
+    rows = [(name, score.metrics) for name, score in trackers.items()]
+    return Table("tracker", rows, columns, title="All sequences", compared=True)
+
+
+def hota_table(trackers: Mapping[str, Sequence[SequenceScore]]) -> Table:
+    """A row for each tracker with its HOTA in every sequence."""
+    rows = [
+        (name, {score.name: score.metrics["HOTA"] for score in scores}) for name, scores in trackers.items()
+    ]
+    sequences = list(rows[0][1])
+    return Table("tracker", rows, sequences, title="HOTA of each sequence", compared=True)
+
+
+def run_table(results: Iterable[SequenceResult], columns: Sequence[str] = OF_RUN) -> Table:
+    """A row for each sequence of a run: tracks, online tracks, detections and time."""
+    return Table("sequence", [(result.name, _numbers(result)) for result in results], columns)
+
+
+def _numbers(result: SequenceResult) -> dict[str, float]:
+    return {
+        **result.detection,
+        **result.tracking,
+        "online HOTA": result.online["HOTA"],
+        "latency frames": result.latency.frames,
+        "latency ms": result.latency.ms,
+        "never found": result.latency.never,
+        "frames": result.speed.frames,
+        "ms/frame": result.speed.detector_ms + result.speed.tracker_ms,
+    }
 
 
 def shown(title: str, value: float | None) -> str:
