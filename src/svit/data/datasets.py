@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from importlib import resources
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from svit.config import Settings, nearest
+from svit.config import Settings, nearest, validated
 from svit.data.mot_files import Rows, SequenceInfo, read_rows, read_sequence_info
 from svit.errors import DataError, SourceError, UsageError
 from svit.types import Frame
@@ -87,24 +87,7 @@ def dataset_config(name: str) -> DatasetConfig:
         suggestion = nearest(name, known)
         raise UsageError(f"no data set or folder '{name}'; {suggestion}")
     text = resources.files("svit").joinpath(f"configs/datasets/{name}.yaml").read_text(encoding="utf-8")
-    return parse_dataset({"name": name, **yaml.safe_load(text)})
-
-
-def parse_dataset(values: dict[str, Any]) -> DatasetConfig:
-    """Validates the settings of a data set.
-
-    Raises:
-        UsageError: one line that names the setting and what is wrong with it.
-    """
-    try:
-        return DatasetConfig.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        setting, name = ".".join(str(part) for part in first["loc"]), values.get("name", "a data set")
-        if first["type"] == "extra_forbidden":
-            suggestion = nearest(setting, list(DatasetConfig.model_fields))
-            raise UsageError(f"unknown setting '{setting}' of {name}; {suggestion}") from None
-        raise UsageError(f"setting '{setting}' of {name}: {first['msg']}") from None
+    return validated(DatasetConfig, {"name": name, **yaml.safe_load(text)}, name)
 
 
 def load_dataset(

@@ -1,16 +1,32 @@
-"""A model over a data set: detections, tracks and their scores, in a folder that a killed run goes on from."""
+"""A model over a data set: detections, tracks and scores, in a folder that a killed run goes on from."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from svit.evaluate.mot import SequenceScore
+from svit.data.datasets import EvalSequence
+from svit.errors import UsageError
+from svit.evaluate.evaluation import Evaluation, Latency, SequenceResult, Speed
+from svit.evaluate.passes import person_class
+from svit.evaluate.run_folder import RESULTS, RunFolder, run_settings
+from svit.evaluate.run_scores import check_ground_truth, score_run
+from svit.evaluate.shards import is_main_process, joined_ranks, local_device
+from svit.evaluate.workers import Job, run_alone, run_in_workers
+from svit.model.video_model import VideoModel
+from svit.types import Progress, no_progress
 
-COMBINED = "COMBINED"
-"""The name of the row over all sequences."""
+__all__ = [
+    "Evaluation",
+    "Latency",
+    "RunOptions",
+    "SequenceResult",
+    "Speed",
+    "evaluate_model",
+    "is_main_process",
+    "local_device",
+]
 
 
 @dataclass(frozen=True)
@@ -22,7 +38,8 @@ class RunOptions:
             rounding.
         memory: frames remembered, the current one included; None is the model's setting.
         workers: processes on this machine that share the sequences; leave it 1 under torchrun.
-        overwrite: throw away what a run with other settings left in the output folder.
+        overwrite: throw away what an earlier run left in the output folder; else a run with the same settings
+            is gone on from, and one with others is an error.
     """
 
     chunk: int = 8
@@ -31,85 +48,74 @@ class RunOptions:
     overwrite: bool = False
 
 
-@dataclass(frozen=True)
-class Latency:
-    """How long the tracker takes to find a person: no other scorer tells.
+def evaluate_model(
+    model: VideoModel,
+    dataset: list[EvalSequence],
+    output: Path,
+    options: RunOptions = RunOptions(),
+    progress: Progress = no_progress,
+) -> Evaluation:
+    """Runs detector and tracker over the sequences and scores what they found.
 
-    A person is found at the first frame in which an online box matches it (one to one, IoU >= 0.5); the
-    latency is counted from the person's first ground truth frame in the part, so 0 is at once.
+    A sequence that a run with the same settings has finished in `output` is not computed again.
 
-    Attributes:
-        frames: mean over the people found; NaN if there are none.
-        ms: the same in milliseconds of video, by the sequence's frame rate.
-        found: people found at some time.
-        never: people never found; not part of the means.
+    Args:
+        model: with a detector; stays as it is.
+        dataset: from `svit.data.datasets.load_dataset`.
+        output: folder; made if it is not there. See `Evaluation.output`.
+        options: see `RunOptions`.
+        progress: told of the frames, then of the scoring.
+
+    Returns:
+        The scores; under torchrun the same in every process.
+
+    Raises:
+        UsageError: `output` holds a run with other settings; or the options do not fit.
+        DataError: a frame or a ground truth row is missing or malformed.
+        OutputError: the folder cannot be written.
     """
-
-    frames: float
-    ms: float
-    found: int
-    never: int
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Processing time, measured during the run; reading and decoding of the pictures is not in it.
-
-    Attributes:
-        frames: number of frames.
-        detector_ms: mean milliseconds per frame of resizing, encoder and detector.
-        tracker_ms: mean milliseconds per frame of the association.
-    """
-
-    frames: int
-    detector_ms: float
-    tracker_ms: float
-
-
-@dataclass(frozen=True)
-class SequenceResult:
-    """The scores of one sequence, or of all together.
-
-    Attributes:
-        name: the sequence's, or "COMBINED".
-        detection: of all boxes of the detector, keys as `svit.evaluate.detection.score_detections` gives them
-            ("mAP@0.50" ... "mAP@0.80", "AP", "AP50", ...); per cent.
-        tracking: of the tracks with their gaps filled after the video's end, keys as `svit.evaluate.mot`
-            gives them (HOTA, MOTA, IDF1, FP, ...).
-        online: the same of the tracks as they were known at the moment of output.
-        latency: of the online tracks.
-        speed: measured when the sequence was computed, perhaps in an earlier run that this one went on from.
-    """
-
-    name: str
-    detection: dict[str, float]
-    tracking: dict[str, float]
-    online: dict[str, float]
-    latency: Latency
-    speed: Speed
+    _check(model, dataset, options)
+    memory = model.config.encoder.memory if options.memory is None else options.memory
+    config = model.config.model_dump(mode="json")
+    folder = RunFolder(output, run_settings(model, config, dataset, memory, options.chunk))
+    job = Job(folder, options.chunk, memory)
+    with joined_ranks() as ranks:
+        if ranks.count > 1 and options.workers > 1:
+            raise UsageError("--workers goes without torchrun, which has started processes already")
+        ranks.agree(lambda: folder.prepare(options.overwrite))
+        names = ranks.agree(lambda: [each.name for each in dataset if not folder.finished(each.name)])
+        _run(
+            model,
+            ranks.share([each for each in dataset if each.name in names]),
+            job,
+            options.workers,
+            progress,
+        )
+        ranks.meet()
+        evaluation = score_run(model.config.name, dataset, folder, progress)
+        if ranks.rank == 0:
+            folder.write_json(RESULTS, evaluation.as_json())
+    return evaluation
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What a run found.
+def _run(
+    model: VideoModel, sequences: Sequence[EvalSequence], job: Job, workers: int, progress: Progress
+) -> None:
+    several = min(workers, len(sequences)) > 1
+    frames = run_in_workers(model, sequences, job, workers) if several else run_alone(model, sequences, job)
+    for _ in progress(frames, "frames", sum(each.frames for each in sequences)):
+        pass
 
-    Attributes:
-        model: name of the model's configuration.
-        output: the folder with `detections/SEQ.npz`, `online/SEQ.txt`, `tracks/SEQ.txt`, `run.json` and
-            `results.json`.
-        settings: what the results depend on, as in `run.json`.
-        sequences: one per sequence, in the data set's order.
-        combined: over all of them, named "COMBINED": detections and tracks pooled, means over all people and
-            frames.
-        scores: the scorer's full answer for the tracks in `tracks/`, per sequence in the same order, with
-            curves, switches, misses and false positives.
-        combined_score: the same over all sequences.
-    """
 
-    model: str
-    output: Path
-    settings: dict[str, Any]
-    sequences: tuple[SequenceResult, ...]
-    combined: SequenceResult
-    scores: tuple[SequenceScore, ...]
-    combined_score: SequenceScore
+def _check(model: VideoModel, dataset: Sequence[EvalSequence], options: RunOptions) -> None:
+    """Refuses what cannot go well before anything is done."""
+    for name, value in (("chunk", options.chunk), ("workers", options.workers), ("memory", options.memory)):
+        if value is not None and value < 1:
+            raise UsageError(f"{name} must be 1 or more, got {value}")
+    if model.training:
+        raise UsageError("the model is in training mode; call model.eval() first")
+    person_class(model)
+    names = [each.name for each in dataset]
+    if not names or len(set(names)) < len(names):
+        raise UsageError("a run needs sequences, each with a name of its own")
+    check_ground_truth(dataset)
