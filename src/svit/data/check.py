@@ -26,12 +26,14 @@ class CheckReport:
         coco: what could be read, without the records that are of no use.
         root: the folder of the images, None where none of them was found.
         files_checked: of how many image and video files the header was looked at.
+        files: how many there are; more than that in a sample.
         problems: by kind, empty if all is well.
     """
 
     coco: CocoVideo
     root: Path | None
     files_checked: int
+    files: int
     problems: list[Problem]
 
 
@@ -60,13 +62,13 @@ def check_coco_video(
     _check_boxes(coco, problems)
     for video in range(len(coco.videos)):
         _check_frames(coco, video, problems)
-    root, checked = None, 0
+    root, checked, files = None, 0, 0
     try:
         root = find_images(coco, images)
-        checked = check_files(coco, root, problems, sample, progress)
+        checked, files = check_files(coco, root, problems, sample, progress)
     except DataError as error:
         problems.add("folder of the images not found", str(error))
-    return CheckReport(coco, root, checked, list(problems.kinds.values()))
+    return CheckReport(coco, root, checked, files, list(problems.kinds.values()))
 
 
 def name_of(coco: CocoVideo, image: int) -> str:

@@ -33,8 +33,8 @@ Finding = tuple[str, str]
 
 def check_files(
     coco: CocoVideo, root: Path, problems: Problems, sample: int | None, progress: Progress
-) -> int:
-    """Looks at the headers of image and video files, not at their pictures; returns how many files that were.
+) -> tuple[int, int]:
+    """Looks at the headers of image and video files, not at their pictures.
 
     Args:
         coco: the records.
@@ -42,13 +42,17 @@ def check_files(
         problems: what is found is added here.
         sample: look at so many evenly spaced image files only; None at all. Videos are always looked at.
         progress: watches the files go by.
+
+    Returns:
+        How many files were looked at, and how many there are.
     """
     in_video = np.array([name is not None for name in coco.videos.video_file] + [False])
     pictures = np.flatnonzero(~in_video[coco.images.video])  # -1, of no video, is the last
+    videos = np.flatnonzero(in_video[:-1]).tolist()
+    files = len(pictures) + len(videos)
     if sample is not None and sample < len(pictures):
         pictures = pictures[np.linspace(0, len(pictures) - 1, sample).round().astype(int)]
     blocks = [pictures[start : start + BLOCK].tolist() for start in range(0, len(pictures), BLOCK)]
-    videos = np.flatnonzero(in_video[:-1]).tolist()
     pool = ThreadPoolExecutor(THREADS)
     try:
         found = pool.map(partial(_look_at_images, coco, root), blocks)
@@ -57,7 +61,7 @@ def check_files(
         _take(progress(found, "video files", len(videos)), problems)
     finally:
         pool.shutdown(cancel_futures=True)  # or Ctrl-C would wait for all that is left
-    return len(pictures) + len(videos)
+    return len(pictures) + len(videos), files
 
 
 def _take(found: Iterable[list[Finding]], problems: Problems) -> None:

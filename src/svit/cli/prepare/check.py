@@ -31,7 +31,7 @@ def check(
     report = check_coco_video(file, images, sample, progress_bar)
     print(summarise(report.coco))
     if report.root:
-        print(f"\n{report.files_checked} files looked at in {report.root}")
+        print(f"\n{report.files_checked} of {report.files} files looked at in {report.root}")
     print("\n".join(map(str, report.problems)) or "nothing is wrong")
     if preview:
         drawn = report.root and draw_preview(report.coco, report.root, preview)
