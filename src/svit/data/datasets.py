@@ -128,7 +128,7 @@ def load_sequence(folder: Path, part: Part = "all") -> EvalSequence:
     first, last = _range(info, part)
     if info.video is None:
         source = info.images or folder / "img1"
-        _image_files(source, first, last, info.extension)
+        _image_files(source, first, last)
     else:
         source = info.video
         if not source.is_file():
@@ -176,18 +176,18 @@ def _range(info: SequenceInfo, part: Part) -> tuple[int, int]:
     return middle + 1, info.length
 
 
-def _image_files(folder: Path, first: int, last: int, extension: str = ".jpg") -> list[Path]:
+def _image_files(folder: Path, first: int, last: int) -> list[Path]:
     """The images of frames first..last, by the number that is their name, whatever its zeros."""
     try:
         numbered = {int(path.stem): path for path in image_paths(folder) if path.stem.isdecimal()}
     except SourceError:
         raise DataError(f"{folder}: not found; the images of a sequence belong there") from None
     if not numbered:
-        raise DataError(f"{folder}: holds no numbered images ({1:06d}{extension} ...)")
+        raise DataError(f"{folder}: holds no numbered images (000001.jpg ...)")
     missing = [number for number in range(first, last + 1) if number not in numbered]
     if missing:
-        digits = len(next(iter(numbered.values())).stem)
-        path = folder / f"{missing[0]:0{digits}d}{extension}"
+        example = next(iter(numbered.values()))
+        path = folder / f"{missing[0]:0{len(example.stem)}d}{example.suffix}"
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise DataError(f"{path}: this frame is missing{more}; get it again or correct seqLength")
     return [numbered[number] for number in range(first, last + 1)]
