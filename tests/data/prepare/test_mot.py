@@ -177,10 +177,18 @@ def test_a_sequence_that_is_a_video_says_so(tmp_path, out):
     ]
 
 
+def test_a_video_kept_elsewhere_is_named_relative_to_the_subset(tmp_path, out):
+    root = one_sequence(tmp_path, video=str(tmp_path / "elsewhere.mp4"))
+    prepare_mot(root, out)
+    video = load(out / "train_cocoformat.json")["videos"][0]["video_file"]
+    assert (root / "train" / video).resolve() == tmp_path / "elsewhere.mp4"
+
+
 def test_hidden_files_and_other_kinds_of_files_are_passed_over(root, out):
     for name in ("train/.DS_Store", "train/notes.txt", "train/SEQ-01/img1/._000001.jpg"):
         (root / name).write_text("")
     (root / "train/.cache").mkdir()
+    (root / "splits_txt").mkdir()  # as SportsMOT has
     (root / "train/SEQ-01/img1/Thumbs.db").write_text("")
     assert prepare_mot(root, out)[0].counts["images"] == 10
 

@@ -13,6 +13,7 @@ with confidence 0, which a scorer ignores, are kept as in the S-ViT official set
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -69,7 +70,8 @@ def prepare_mot(
     next (train, val, test, half-train, half-val), and `instance_id` counts from 0 in each. `frame_id` counts
     from 0 in each video of each file; `mot_frame_id` is the frame's number in the data set. A test file has
     no `annotations`. A sequence that is a video (`videoFile` in seqinfo.ini) has a `video_file`, relative to
-    the subset's folder as every `file_name` is.
+    the subset's folder as every `file_name` is. Sequences go by name; the official script takes them as the
+    disk lists them.
 
     Args:
         root: the folder that holds train, val or test, such as data/MOT17.
@@ -236,5 +238,5 @@ def _video(video_id: int, info: SequenceInfo) -> dict[str, object]:
     size = {"width": info.width, "height": info.height}
     record: dict[str, object] = {"id": video_id, "name": info.name, "fps": rate, **size}
     if info.video:
-        record["video_file"] = f"{info.folder.name}/{info.video.relative_to(info.folder).as_posix()}"
+        record["video_file"] = Path(os.path.relpath(info.video, info.folder.parent)).as_posix()
     return record
