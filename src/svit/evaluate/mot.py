@@ -158,7 +158,10 @@ def _score(
         "Tracks": len(overlaps.results.track_ids),
     }
     sums = {**{key: np.array(value, np.float64) for key, value in single.items()}, **hota_sums(overlaps)}
-    return _finish(name, sums, found.switches, found.misses, found.false_positives)
+    score = _finish(name, sums, found.switches, found.misses, found.false_positives)
+    if not len(overlaps.truth):  # TrackEval's answer for a sequence in which nobody is to be found
+        score.metrics.update(dict.fromkeys(("MOTA", "MODA", "sMOTA", "MOTAL"), 0.0))
+    return score
 
 
 def _finish(name: str, sums: dict[str, Floats], switches: Ints, misses: Ints, alarms: Ints) -> SequenceScore:

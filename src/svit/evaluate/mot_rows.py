@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from svit.data.mot_files import MIN_COLUMNS, Rows, line_of_row
 from svit.errors import DataError, UsageError
@@ -75,7 +74,11 @@ def read_boxes(table: Table, length: int | None) -> tuple[Boxes, Ints]:
 def _check_numbers(table: Table, length: int | None) -> None:
     frames, ids = table.rows[:, _FRAME], table.rows[:, _ID]
     last = _LARGEST if length is None else length
-    _refuse(table, ~np.isfinite(table.rows[:, : _CLASS + 1]).all(axis=1), "a number is NaN or infinite")
+    _refuse(
+        table,
+        np.logical_not(np.isfinite(table.rows[:, : _CLASS + 1])).any(axis=1),
+        "a number is NaN or infinite",
+    )
     _refuse(
         table, (frames < 1) | (frames != np.floor(frames)), "frame {0:g}; frames are whole numbers from 1"
     )
@@ -87,7 +90,7 @@ def _check_numbers(table: Table, length: int | None) -> None:
     )
 
 
-def _refuse(table: Table, bad: npt.NDArray[np.bool_], problem: str) -> None:
+def _refuse(table: Table, bad: Mask | np.bool_, problem: str) -> None:
     if bad.any():
         row = int(np.argmax(bad))
         raise DataError(f"{table.place(row)}: {problem.format(*table.rows[row])}")

@@ -1,8 +1,8 @@
-"""Which boxes of a sequence overlap in a frame, and the best one-to-one choice among them.
+"""Which boxes of a sequence overlap in a frame.
 
 In a frame most boxes are nowhere near each other, so pairs are kept as a list of those that overlap, over all
-frames at once. Every number that decides a choice is computed with the operations of TrackEval's
-MotChallenge2DBox in their order, to the last bit: with equal boxes, rounding decides which of them is chosen.
+frames at once. Overlaps are computed with the operations of TrackEval in their order, so that they are equal
+to the last bit: where boxes are equal, or exactly at a threshold, rounding decides.
 """
 
 from __future__ import annotations
@@ -112,15 +112,10 @@ class Overlaps:
         return Overlaps(self.truth.keep(truth), self.results.keep(results), row, column, self.iou[pairs])
 
 
-def same_frame(boxes: Boxes, others: Boxes) -> tuple[Ints, Ints]:
-    """For each of `boxes` the first of `others` in its frame, and how many there are."""
-    first = np.searchsorted(others.frames, boxes.frames, "left")
-    return first, np.searchsorted(others.frames, boxes.frames, "right") - first
-
-
 def find_overlaps(truth: Boxes, results: Boxes) -> Overlaps:
     """Finds the overlapping pairs within frames."""
-    first, count = same_frame(truth, results)
+    first = np.searchsorted(results.frames, truth.frames, "left")
+    count = np.searchsorted(results.frames, truth.frames, "right") - first
     a, b = _corners(truth.xywh), _corners(results.xywh)
     parts = [_overlaps_of(a, b, first, count, block) for block in _blocks(count)]
     row, column, iou = (np.concatenate(part) for part in zip(*parts, strict=True))
