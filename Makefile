@@ -49,7 +49,7 @@ check: lint types imports ## lint, types and imports
 
 # torch comes first and with its dependencies, because they differ between the CPU and the CUDA build and
 # are therefore not in the lock. The rest comes without: trackeval and trackers ask for opencv-python,
-# which needs libGL; the lock installs opencv-python-headless in its place.
+# which needs libGL; the lock installs the opencv-python-headless that training asks for in its place.
 $(VENV)/.stamp: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "svit needs Python 3.11 or newer, but $(PYTHON) is '$$($(PYTHON) --version 2>&1)': make PYTHON=/path/to/python3.11" >&2; exit 1; }
@@ -66,7 +66,7 @@ lock: ## resolve the newest versions anew and write requirements.lock
 	.lock-venv/bin/pip install -q ".[train,eval,bench,dev]"
 	{ sed -n '/^#/p' requirements.lock; .lock-venv/bin/pip list --format=freeze --disable-pip-version-check \
 	  | grep -v -i -E '^(pip==|streaming-video-model|nvidia-|cuda-|triton)' \
-	  | sed -E 's/^(torch==[^+]*)\+.*/\1/; s/^opencv-python==/opencv-python-headless==/'; } > requirements.lock.new
+	  | sed -E 's/^(torch==[^+]*)\+.*/\1/; s/^opencv-python==/opencv-python-headless==/' | uniq; } > requirements.lock.new
 	mv requirements.lock.new requirements.lock && rm -rf .lock-venv
 
 clean: ## remove what `make` wrote, except the environment

@@ -84,16 +84,38 @@ def test_the_blocker_blocks() -> None:
     assert "blocked: torchvision" in result.stderr
 
 
-def test_every_module_imports_without_opencv_torchvision_and_extras() -> None:
+def test_every_module_but_those_that_train_imports_without_opencv_torchvision_and_extras() -> None:
     result = run_blocked(
         "import importlib, pkgutil, svit\n"
+        "from svit.errors import UsageError\n"
         "for module in pkgutil.walk_packages(svit.__path__, 'svit.'):\n"
-        "    if not module.name.endswith('.__main__'):\n"
+        "    if module.name.endswith('.__main__'):\n"
+        "        continue\n"
+        "    try:\n"
         "        importlib.import_module(module.name)\n"
-        "        print(module.name)"
+        "        print(module.name)\n"
+        "    except UsageError as error:\n"
+        "        assert 'training needs OpenCV' in str(error), error\n"
+        "        trains = ('svit.data.augment.', 'svit.data.clips', 'svit.train')\n"
+        "        assert module.name.startswith(trains), module.name"
     )
     assert result.returncode == 0, result.stderr
-    assert {"svit.cli", "svit.stream", "svit.weights", "svit.tracking"} <= set(result.stdout.split())
+    imported = set(result.stdout.split())
+    assert {"svit.cli", "svit.stream", "svit.weights", "svit.tracking", "svit.data.augment"} <= imported
+    assert "svit.data.augment.opencv" not in imported
+
+
+def test_training_without_its_extra_is_one_line_that_says_what_to_install() -> None:
+    result = run_blocked(
+        "from svit.errors import UsageError\n"
+        "try:\n"
+        "    import svit.data.augment.pipeline\n"
+        "except UsageError as error:\n"
+        "    print(error)"
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("\n") == 1
+    assert "pip install 'streaming-video-model[train]'" in result.stdout
 
 
 def test_tracks_and_draws_without_opencv_torchvision_and_extras(tmp_path: Path) -> None:
@@ -169,11 +191,18 @@ def test_lock_satisfies_every_declared_dependency(declared: list[Requirement], l
         assert requirement.specifier.contains(version), f"{requirement} does not allow the locked {version}"
 
 
-def test_no_dependency_is_opencv_or_torchvision(declared: list[Requirement]) -> None:
-    """trackeval and trackers bring opencv-python; a second OpenCV wheel would overwrite it."""
-    names = {canonicalize_name(requirement.name) for requirement in declared}
-    assert "torch" in names
-    assert {name for name in names if name.startswith("opencv") or name == "torchvision"} == set()
+def test_only_training_asks_for_opencv_and_only_for_the_headless_one() -> None:
+    """The plain wheel needs libGL, which servers do not have."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = {"": project["dependencies"], **project["optional-dependencies"]}
+    asked = {
+        (extra, canonicalize_name(Requirement(line).name))
+        for extra, lines in extras.items()
+        for line in lines
+    }
+    assert ("", "torch") in asked
+    asked_for = {pair for pair in asked if pair[1].startswith("opencv") or pair[1] == "torchvision"}
+    assert asked_for == {("train", "opencv-python-headless")}
 
 
 def test_environment_holds_at_most_one_opencv_wheel_and_no_torchvision() -> None:

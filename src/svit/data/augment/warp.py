@@ -85,9 +85,10 @@ def _shrink(source: Image, matrix: Matrix) -> tuple[Image, Matrix]:
     Bilinear interpolation looks at 2 x 2 pixels: below half size it would skip the pixels between and turn
     distant people into noise. It is also faster so.
     """
-    factor = int(1 / max(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))), 1e-3))
-    height, width = source.shape[0] // factor if factor else 0, source.shape[1] // factor if factor else 0
-    if factor < 2 or min(height, width) < 1:
+    size = np.sqrt(abs(np.linalg.det(matrix[:2, :2])))
+    factor = min(int(1 / max(size, 1e-3) + 1e-6), *source.shape[:2])
+    if factor < 2:
         return source, matrix
+    height, width = source.shape[0] // factor, source.shape[1] // factor
     small = cast(Image, cv2.resize(source, (width, height), interpolation=cv2.INTER_AREA))
     return small, matrix @ scaling(source.shape[1] / width, source.shape[0] / height)
