@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,14 +49,27 @@ class Field:
         Raises:
             _WrongValueError: a value is missing or wrong.
         """
-        default = self.default
-        values = [default if (value := record.get(name)) is None else value for record in records]
-        if default is NEEDED and any(value is NEEDED for value in values):
+        values = [record.get(name) for record in records]
+        missing = values.count(None)
+        if missing and self.default is NEEDED:
             raise _WrongValueError(f"{name} is missing; it must be {self.needs}")
+        if missing == len(values) > 0:
+            return _constant(self.convert([self.default]), missing)
+        if missing:
+            values = [self.default if value is None else value for value in values]
         try:
             return self.convert(values)
         except (TypeError, ValueError, OverflowError):
             raise _WrongValueError(f"{name} must be {self.needs}, is {str(values[0])[:60]}") from None
+
+
+def _constant(value: Column, count: int) -> Column:
+    """The one value (1,) `count` times over, in the memory of one."""
+    return np.broadcast_to(value, (count,))
+
+
+def _is_constant(column: Column) -> bool:
+    return column.strides == (0,)
 
 
 def _numbers(values: Sequence[Any], kinds: str) -> Column:
@@ -210,8 +223,11 @@ def _convert(section: str, records: Sequence[Any]) -> Columns:
 
 def _join(pieces: list[Columns]) -> Columns:
     """The pieces as one; they are let go one column at a time, so that not all is there twice."""
+    return {name: _concatenate([piece.pop(name) for piece in pieces]) for name in list(pieces[0])}
 
-    def column(parts: Iterable[Column]) -> Column:
-        return np.concatenate(list(parts))
 
-    return {name: column(piece.pop(name) for piece in pieces) for name in list(pieces[0])}
+def _concatenate(parts: list[Column]) -> Column:
+    """The parts as one; constant where all are, which can only be by the field's default."""
+    if all(map(_is_constant, parts)):
+        return _constant(parts[0][:1], sum(map(len, parts)))
+    return np.concatenate(parts)

@@ -96,7 +96,7 @@ class Boxes:
 
 @dataclass(frozen=True)
 class CocoVideo:
-    """A COCO-video file in memory: numpy columns, about 60 bytes a box.
+    """A COCO-video file in memory: numpy columns, about 45 bytes a box (125 while it is read).
 
     Attributes:
         path: of the file.
