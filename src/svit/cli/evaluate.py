@@ -19,8 +19,8 @@ from svit.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from svit.data.datasets import EvalSequence
+    from svit.evaluate.evaluation import Evaluation
     from svit.evaluate.report import Page
-    from svit.evaluate.run import Evaluation
     from svit.evaluate.table import Table
 
 DEFAULT_CHUNK = 8
@@ -265,8 +265,7 @@ class ModelRun:
 def _run_model(run: ModelRun, output: Path | None, as_json: bool) -> int:
     """Runs a model over a data set, or goes on with a run that was stopped."""
     from svit.data.datasets import load_dataset
-    from svit.evaluate.run import RunOptions, evaluate_model
-    from svit.evaluate.shards import is_main_process, local_device
+    from svit.evaluate.run import RunOptions, evaluate_model, is_main_process, local_device
     from svit.evaluate.table import run_table
     from svit.weights import DEFAULT_MODEL, load
 

@@ -14,14 +14,14 @@ from svit.data.video_frames import FrameReader, open_frames
 from svit.evaluate.failures import Failure, draw_failure, find_misses, find_switches, jpeg, worst
 from svit.evaluate.plots import bar_figure, rival_figure, svg, threshold_figure
 from svit.evaluate.report import Card, Page, Section
-from svit.evaluate.table import ALL, OF_RUN, Table, run_table
+from svit.evaluate.table import ALL, DETECTIONS, ONLINE, Table, run_table
 
 if TYPE_CHECKING:
     from svit.data.datasets import EvalSequence
     from svit.data.mot_files import Rows
+    from svit.evaluate.evaluation import Evaluation
     from svit.evaluate.mot import SequenceScore
     from svit.evaluate.mot_input import Pair
-    from svit.evaluate.run import Evaluation
 
 SHOWN = 12
 """Failures of each kind on a page."""
@@ -146,10 +146,12 @@ def run_page(
         for score in evaluation.scores
     ]
     rows = [*evaluation.sequences, evaluation.combined]
-    others = [column for column in OF_RUN if column not in ALL]
-    return scores_page(
-        title, facts, [run_table(rows, ALL), run_table(rows, others)], recordings, evaluation.combined_score
-    )
+    tables = [
+        run_table(rows, ALL, "Tracks, their gaps filled in"),
+        run_table(rows, ONLINE, "Tracks as they were known when each frame was answered"),
+        run_table(rows, DETECTIONS, "Detections, and computing time"),
+    ]
+    return scores_page(title, facts, tables, recordings, evaluation.combined_score)
 
 
 def rivals_page(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from svit.evaluate.mot import COMBINED, SequenceScore
 
 if TYPE_CHECKING:
-    from svit.evaluate.run import SequenceResult
+    from svit.evaluate.evaluation import SequenceResult
 
 RATES = ("HOTA", "DetA", "AssA", "LocA", "MOTA", "MOTP", "IDF1", "IDP", "IDR")
 COUNTS = ("FP", "FN", "IDs", "MT", "ML", "Frag")
@@ -19,12 +19,10 @@ ALL = (*RATES, *COUNTS)
 MAIN = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", *COUNTS)
 """The columns of a terminal's table; files and the report hold all of them."""
 
-OF_RUN = (
-    *("HOTA", "DetA", "AssA", "MOTA", "IDF1", "FP", "FN", "IDs", "MT", "ML"),
-    *("online HOTA", "latency frames", "latency ms", "never found"),
-    *("mAP@0.50", "mAP@0.60", "mAP@0.70", "mAP@0.80", "AP", "frames", "ms/frame"),
-)
-"""The columns of a model's run, tracks first."""
+ONLINE = ("online HOTA", "latency frames", "latency ms", "never found")
+DETECTIONS = ("mAP@0.50", "mAP@0.60", "mAP@0.70", "mAP@0.80", "AP", "frames", "ms/frame")
+OF_RUN = (*(metric for metric in MAIN if metric != "Frag"), *ONLINE, *DETECTIONS)
+"""The columns of a model's run."""
 
 MEANINGS = {
     "HOTA": "higher order tracking accuracy, per cent",
@@ -141,9 +139,9 @@ def hota_table(trackers: Mapping[str, Sequence[SequenceScore]]) -> Table:
     return Table("tracker", rows, sequences, title="HOTA of each sequence", compared=True)
 
 
-def run_table(results: Iterable[SequenceResult], columns: Sequence[str] = OF_RUN) -> Table:
+def run_table(results: Iterable[SequenceResult], columns: Sequence[str] = OF_RUN, title: str = "") -> Table:
     """A row for each sequence of a run: tracks, online tracks, detections and time."""
-    return Table("sequence", [(result.name, _numbers(result)) for result in results], columns)
+    return Table("sequence", [(result.name, _numbers(result)) for result in results], columns, title)
 
 
 def _numbers(result: SequenceResult) -> dict[str, float]:
