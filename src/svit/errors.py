@@ -23,3 +23,7 @@ class WeightsError(SvitError):
 
 class DataError(SvitError):
     """An annotation, ground truth or result file, or a data set's folder, that is missing or malformed."""
+
+
+class TrainingError(SvitError):
+    """A training that cannot go on: the loss is NaN or has exploded."""

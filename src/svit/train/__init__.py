@@ -1,0 +1,1 @@
+"""Training: an experiment's settings in, checkpoints and scores out."""

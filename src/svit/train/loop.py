@@ -1,0 +1,278 @@
+"""A training from its settings to its weights: steps, checkpoints, scores; it goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
+
+from svit.data.clips import Clips
+from svit.data.scenes import load_scenes
+from svit.errors import DataError, OutputError, TrainingError, UsageError
+from svit.train.batches import LoadedBatch, Share, load_batches
+from svit.train.checkpoint import (
+    RunState,
+    Trained,
+    check_same,
+    find_checkpoints,
+    load_checkpoint,
+    read_state,
+    remove_old,
+    save_checkpoint,
+)
+from svit.train.experiment import Experiment
+from svit.train.meter import Meter, Report
+from svit.train.score import averaged_model, score
+from svit.train.start import start_model
+from svit.train.trainer import LossError, StepResult, Trainer
+from svit.types import Progress, no_progress
+from svit.weights import save
+
+LONGEST_WAIT = timedelta(hours=12)
+"""Processes wait so long for the one that scores."""
+
+SURE = 100
+"""So many clips are read before the share of broken ones ends a run."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that happened, in one line; `warning` where it is no good news."""
+
+    text: str
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class Scores:
+    """An evaluation: at which step, its HOTA, MOTA and IDF1 over all sequences, per cent."""
+
+    step: int
+    metrics: dict[str, float]
+
+
+Event = Report | Note | Scores
+"""What a training tells while it runs."""
+
+
+def data_root(root: Path) -> Path:
+    """The folder that paths of an experiment start from; `sample` is where the sample clip was installed."""
+    return Path(str(resources.files("svit") / "assets")) if root == Path("sample") else root
+
+
+def load_clips(experiment: Experiment, progress: Progress = no_progress) -> Clips:
+    """The clips of an experiment's data sets.
+
+    Raises:
+        DataError: a data set is missing, malformed or empty.
+    """
+    data, schedule = experiment.data, experiment.schedule
+    sources = [(load_scenes(source, data_root(data.root), progress), source.share) for source in data.sources]
+    clips = Clips(sources, data.clip, data.augment, experiment.seed)
+    plain = (schedule.epochs - schedule.plain_epochs) * clips.per_epoch
+    return clips.plain_from(math.ceil(plain))
+
+
+class Training:
+    """A run in a folder: everything it writes is there, and it goes on from what is there.
+
+    OUTPUT holds `experiment.yaml`, `log.jsonl`, `checkpoints/`, `eval/`, `best.safetensors` (the averaged
+    weights with the best HOTA) and in the end NAME.safetensors (the averaged weights).
+
+    Args:
+        experiment: the settings.
+        output: the folder; made if needed.
+        progress: told how far long readings are.
+
+    Raises:
+        SvitError: data or weights are missing, or the folder holds a run with other settings.
+    """
+
+    def __init__(self, experiment: Experiment, output: Path, progress: Progress = no_progress) -> None:
+        self.experiment, self.output = experiment, output
+        self.engine = _engine(experiment)
+        self._settings = json.loads(experiment.model_dump_json())
+        self._checkpoints = output / "checkpoints"
+        self._log = output / "log.jsonl"
+        latest = self._latest()
+        self.clips = load_clips(experiment, progress)
+        model, self.origin = start_model(experiment)
+        self.share = Share(
+            experiment.batch, experiment.accumulate, self.engine.process_index, self.engine.num_processes
+        )
+        self.steps_per_epoch = self.clips.per_epoch / self.share.per_step
+        self.steps = math.ceil(experiment.schedule.epochs * self.steps_per_epoch)
+        self.trainer = Trainer(experiment, model, self.engine, self.steps_per_epoch)
+        self.state = RunState(0, self.share.per_step, self._settings)
+        if latest is not None:
+            self._resume(latest)
+        self._make_output()
+
+    def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+        """Trains to the end, or until `stop` says so; a checkpoint is written in either case.
+
+        Raises:
+            TrainingError: the loss is NaN or has exploded; the clips of that step are saved.
+            DataError: too many clips cannot be read.
+        """
+        yield Note(self._begin())
+        meter, saved = self._meter(), time.monotonic()
+        first, workers = self.state.step * self.share.per_step, self.experiment.data.workers
+        batches = iter(load_batches(self.clips, self.share, first, workers))
+        while self.state.step < self.steps:
+            due = time.monotonic() - saved > 60 * self.experiment.save_minutes
+            result = self._step(batches, (stop(), due))
+            yield from self._count(meter, result)
+            stopped, due = result.flags
+            scored = self._score_is_due()
+            if scored:
+                yield from self._score()
+            if due or stopped or scored:
+                yield self._save()
+                saved = time.monotonic()
+            if stopped:
+                yield Note(f"stopped at step {self.state.step}; the same command goes on from there")
+                return
+        yield from self._finish()
+
+    def _begin(self) -> str:
+        if self.state.step:
+            return f"going on from step {self.state.step} of {self.steps}"
+        per_step, per_epoch = self.share.per_step, self.clips.per_epoch
+        return f"{self.origin}; {per_epoch} clips per epoch, {self.steps} steps of {per_step} clips"
+
+    def _make_output(self) -> None:
+        try:
+            self.output.mkdir(parents=True, exist_ok=True)
+            if self.engine.is_main_process:
+                text = yaml.safe_dump(self._settings, sort_keys=False)
+                (self.output / "experiment.yaml").write_text(text)
+        except OSError as error:
+            raise OutputError(f"{self.output}: cannot be written ({error.strerror})") from None
+
+    def _latest(self) -> Path | None:
+        """The newest checkpoint, if it is of the same experiment; looked at before anything slow."""
+        found = find_checkpoints(self._checkpoints)
+        if not found:
+            return None
+        check_same(self._settings, read_state(found[-1]).experiment, found[-1])
+        return found[-1]
+
+    def _resume(self, latest: Path) -> None:
+        state, now = read_state(latest), self.share.per_step
+        if state.per_step != now:
+            raise UsageError(
+                f"{latest} was written with {state.per_step} clips per step, now there are {now}: choose "
+                f"batch and accumulate so that batch x accumulate x processes is {state.per_step}"
+            )
+        load_checkpoint(latest, self._trained())
+        self.state = replace(state, experiment=self._settings)
+
+    def _trained(self) -> Trained:
+        return Trained(self.trainer.loss, self.trainer.optimiser, self.trainer.average.state)
+
+    def _meter(self) -> Meter:
+        experiment = self.experiment
+        return Meter(
+            self.steps,
+            self.steps_per_epoch,
+            self.share.per_step,
+            experiment.data.clip.length,
+            experiment.optimiser.rate,
+        )
+
+    def _step(self, batches: Iterator[LoadedBatch], flags: tuple[bool, bool]) -> StepResult:
+        try:
+            result = self.trainer.step(self.state.step, batches, flags)
+        except LossError as error:
+            path = self.output / f"bad-step-{self.state.step}-{self.engine.process_index}.pt"
+            torch.save({"losses": error.losses, "clips": [asdict(batch) for batch in error.batches]}, path)
+            raise TrainingError(
+                f"step {self.state.step}: {error}; its clips are in {path}; a lower optimiser.rate, or "
+                "optimiser.clip_norm=10, may help; the same command goes on from the last checkpoint"
+            ) from None
+        self.state = replace(self.state, step=self.state.step + 1)
+        return result
+
+    def _count(self, meter: Meter, result: StepResult) -> Iterator[Event]:
+        """Adds a step up; tells of clips that cannot be read, and every now and then how it goes."""
+        meter.add(result)
+        for line in result.broken:
+            yield Note(f"left out: {line}", warning=True)
+        seen = max(SURE, meter.taken)
+        if meter.broken > self.experiment.data.broken_share * seen:
+            raise DataError(
+                f"{meter.broken} of {meter.taken} clips cannot be read, more than data.broken_share="
+                f"{self.experiment.data.broken_share:g} of them; the last: {result.broken[-1]}"
+            )
+        if self.state.step % self.experiment.log_steps == 0 or self.state.step == self.steps:
+            report = meter.report()
+            self._write_log(asdict(report))
+            yield report
+
+    def _write_log(self, record: dict[str, Any]) -> None:
+        if self.engine.is_main_process:
+            with self._log.open("a") as file:
+                file.write(json.dumps(record) + "\n")
+
+    def _score_is_due(self) -> bool:
+        """At the end, and whenever a multiple of `every_epochs` was passed."""
+        settings, step = self.experiment.evaluate, self.state.step
+        if settings.dataset is None:
+            return False
+        every = settings.every_epochs * self.steps_per_epoch
+        return bool(step == self.steps or step // every > (step - 1) // every)
+
+    def _score(self) -> Iterator[Event]:
+        """Scores the averaged weights; the best ones so far are kept."""
+        model, step = averaged_model(self.trainer), self.state.step
+        if self.engine.is_main_process:
+            model.to(self.engine.device)
+            metrics = score(model, self.experiment.evaluate, self.output / "eval" / f"step-{step:08d}")
+            if self.state.best is None or metrics["HOTA"] > self.state.best[0]:
+                self.state = replace(self.state, best=(metrics["HOTA"], step))
+                save(model, self.output / "best.safetensors")
+            self._write_log({"step": step, **metrics})
+            yield Scores(step, metrics)
+        self.engine.wait_for_everyone()
+
+    def _save(self) -> Note:
+        """Writes a checkpoint; one that cannot be written is told of, and the run goes on."""
+        engine, main = self.engine, self.engine.is_main_process
+        try:
+            path = save_checkpoint(
+                self._checkpoints, self.state, self._trained(), engine.wait_for_everyone, main
+            )
+        except OutputError as error:
+            return Note(f"{error}; the training goes on, earlier checkpoints are whole", warning=True)
+        if main:
+            best = None if self.state.best is None else self.state.best[1]
+            remove_old(self._checkpoints, self.experiment.keep, best)
+        return Note(f"checkpoint: {path}")
+
+    def _finish(self) -> Iterator[Event]:
+        yield self._save()
+        model = averaged_model(self.trainer)
+        if self.engine.is_main_process:
+            path = self.output / f"{model.config.name}.safetensors"
+            save(model, path)
+            yield Note(f"weights: {path}")
+        self.engine.wait_for_everyone()
+
+
+def _engine(experiment: Experiment) -> Accelerator:
+    """The processes and the precision that `torchrun` or `accelerate launch` and the settings ask for."""
+    precision = "no" if experiment.precision == "fp32" else experiment.precision
+    timeout = InitProcessGroupKwargs(timeout=LONGEST_WAIT)
+    return Accelerator(mixed_precision=precision, kwargs_handlers=[timeout])

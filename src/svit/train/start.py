@@ -1,0 +1,46 @@
+"""What a training starts from: random weights, CLIP's, or a checkpoint of svit."""
+
+from __future__ import annotations
+
+import torch
+
+from svit.errors import UsageError, WeightsError
+from svit.model.video_model import VideoModel, build
+from svit.train.experiment import Experiment
+from svit.weights import load
+from svit.weights.clip import initialise_from_clip, is_clip
+from svit.weights.files import read_file
+
+
+def start_model(experiment: Experiment) -> tuple[VideoModel, str]:
+    """The model to train, on the CPU in fp32, and where its weights came from, in words.
+
+    Raises:
+        WeightsError: the file to start from is missing, damaged, or of another model.
+        UsageError: the model has no detector.
+    """
+    config = experiment.model_settings()
+    if config.detector is None:
+        raise UsageError(f"model '{config.name}' has no detector; there is nothing to train it on")
+    torch.manual_seed(experiment.seed)
+    model = build(config)
+    path = experiment.model.start
+    if path is None:
+        return model, "weights: random"
+    if is_clip(read_file(path)):
+        return model, str(initialise_from_clip(model, path))
+    _copy(load(path, "cpu"), model, str(path))
+    return model, f"weights: {path}"
+
+
+def _copy(source: VideoModel, target: VideoModel, path: str) -> None:
+    """Copies all tensors; only the settings that change no shape may differ."""
+    old, new = source.state_dict(), target.state_dict()
+    for name in old.keys() | new.keys():
+        if name not in old or name not in new or old[name].shape != new[name].shape:
+            shapes = " and ".join(str(tuple(s[name].shape)) if name in s else "nothing" for s in (old, new))
+            raise WeightsError(
+                f"{path} does not fit the model '{target.config.name}': {name} is {shapes}; start "
+                "from weights of the same preset"
+            )
+    target.load_state_dict(old)
