@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +83,22 @@ def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
         CocoVideoWriter(tmp_path / "file" / "out.json")
     with pytest.raises(OutputError, match=r"\.json"):
         CocoVideoWriter(tmp_path / "out.txt")
+
+
+def test_a_killed_run_leaves_nothing_but_its_part(tmp_path: Path) -> None:
+    program = """
+import os, signal, sys
+from svit.data.coco_video import CocoVideoWriter
+with CocoVideoWriter(sys.argv[1]) as writer:
+    for number in range(50_000):
+        writer.annotation({"id": number})
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    path = tmp_path / "out.json"
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    killed = subprocess.run([sys.executable, "-c", program, path], env=environment, check=False)
+    assert killed.returncode == -9
+    assert [entry.name for entry in tmp_path.iterdir()] == [".out.json.part"]
+    with CocoVideoWriter(path):
+        pass
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.json"]
