@@ -6,6 +6,7 @@ it would have had.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -21,11 +22,14 @@ from svit.data.augment.pipeline import augment_clip
 from svit.data.augment.sampling import sample_clip_indices
 from svit.data.augment.settings import AugmentConfig, StillConfig
 from svit.data.augment.stills import still_to_clip
-from svit.data.scenes import Scene
+from svit.data.scenes import Pictures, Scene
 from svit.errors import DataError, SvitError
 
 TRIES = 8
 """So many clips are tried in the place of one that cannot be read."""
+
+OPEN = 8
+"""So many videos are held open by a worker."""
 
 
 class ClipConfig(Settings):
@@ -73,9 +77,8 @@ class Clips:
         self._sources = [(scenes, share) for scenes, share in sources]
         self._clip, self._augment, self._seed = clip, augment, seed
         self._plain_from: int | None = None
-        self._starts = [
-            np.cumsum([0, *(len(scene.starts) for scene in scenes)]) for scenes, _ in self._sources
-        ]
+        self._open: OrderedDict[int, Pictures] = OrderedDict()
+        self._starts = [np.cumsum([0, *(len(scene.starts) for scene in found)]) for found, _ in sources]
         shares = (share for _, share in sources)
         self._counts = [max(1, round(s * n[-1])) for s, n in zip(shares, self._starts, strict=True)]
         self.per_epoch = sum(self._counts)
@@ -136,7 +139,15 @@ class Clips:
         starts, (scenes, _) = self._starts[source], self._sources[source]
         index = int(np.searchsorted(starts, frame, side="right")) - 1
         scene, length = scenes[index], self._clip.length
+        self._use(scene.pictures)
         if len(scene) == 1:
             return still_to_clip(scene.clip([0]), length, self._clip.still, rng)
         start, strides = int(scene.starts[frame - starts[index]]), self._clip.strides
         return scene.clip(sample_clip_indices(len(scene), length, strides, rng, start, self._clip.reverse))
+
+    def _use(self, pictures: Pictures) -> None:
+        """Closes the video that was used longest ago where too many are open."""
+        self._open[id(pictures)] = pictures
+        self._open.move_to_end(id(pictures))
+        if len(self._open) > OPEN:
+            self._open.popitem(last=False)[1].close()

@@ -65,6 +65,10 @@ class Pictures(Protocol):
 
     def __getitem__(self, index: int) -> Image: ...
 
+    def close(self) -> None:
+        """Gives back what is held open; reading again opens it again."""
+        ...
+
 
 @dataclass(frozen=True)
 class Stills:
@@ -78,6 +82,9 @@ class Stills:
 
     def __getitem__(self, index: int) -> Image:
         return read_image(self.root / self.names[index])
+
+    def close(self) -> None:
+        """Nothing is held open."""
 
 
 @dataclass(frozen=True)
