@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from svit.cli.progress import progress_bar
 from svit.errors import OutputError, UsageError
@@ -18,6 +20,24 @@ if TYPE_CHECKING:
 
     from svit.data.detections import SequenceDetections
     from svit.video import MotWriter
+
+High = Annotated[
+    float | None,
+    typer.Option(help="Boxes above this score start tracks, 0 to 1; else the model's or 0.7."),
+]
+Low = Annotated[
+    float | None, typer.Option(help="Boxes down to this score continue tracks; else the model's or 0.1.")
+]
+Init = Annotated[
+    float | None, typer.Option(help="As --high while nothing is tracked; else the model's or 0.7.")
+]
+Detections = Annotated[
+    Path | None, typer.Option(help="Instead of SOURCE: boxes to track, a det.txt or a folder of sequences.")
+]
+Scores = Annotated[
+    str, typer.Option(help="Of --detections: keep (0 to 1), sigmoid (of raw ones, as DPM's) or one.")
+]
+Interpolate = Annotated[bool, typer.Option("--interpolate", help="Of --detections: fill the gaps of tracks.")]
 
 STDOUT = Path("-")
 
@@ -63,7 +83,8 @@ def _summarise(target: Path, sequences: int, counts: str) -> None:
     stream = sys.stderr if target == STDOUT else sys.stdout
     if target != STDOUT:
         print(f"{'MOT files:' if sequences else 'MOT file:':<15}{target}", file=stream)
-    print(f"{'summary:':<15}{f'{sequences} sequences, ' if sequences else ''}{counts}", file=stream)
+    several = f"{sequences} sequence{'s' * (sequences > 1)}, " if sequences else ""
+    print(f"{'summary:':<15}{several}{counts}", file=stream)
 
 
 def _target(given: Path, mot: Path | None, sequences: list[SequenceDetections], several: bool) -> Path:

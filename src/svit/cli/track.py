@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from svit.cli.replay import ReplayOptions, replay
+from svit.cli.replay import Detections, High, Init, Interpolate, Low, ReplayOptions, Scores, replay
 from svit.cli.signals import StopSignals
 from svit.errors import OutputError, UsageError
 
@@ -72,34 +72,20 @@ def track(
     every_frame: Annotated[
         bool, typer.Option("--every-frame", help="Of a camera: drop no frame, even if slow.")
     ] = False,
-    high: Annotated[
-        float | None,
-        typer.Option(help="Boxes above this score start tracks, 0 to 1; else the model's or 0.7."),
-    ] = None,
-    low: Annotated[
-        float | None, typer.Option(help="Boxes down to this score continue tracks; else the model's or 0.1.")
-    ] = None,
-    init: Annotated[
-        float | None, typer.Option(help="As --high while nothing is tracked; else the model's or 0.7.")
-    ] = None,
-    detections: Annotated[
-        Path | None,
-        typer.Option(help="Instead of SOURCE: boxes to track, a det.txt or a folder of sequences."),
-    ] = None,
-    scores: Annotated[
-        str, typer.Option(help="Of --detections: keep (0 to 1), sigmoid (of raw ones, as DPM's) or one.")
-    ] = "keep",
-    interpolate: Annotated[
-        bool, typer.Option("--interpolate", help="Of --detections: fill the gaps of tracks.")
-    ] = False,
+    high: High = None,
+    low: Low = None,
+    init: Init = None,
+    detections: Detections = None,
+    scores: Scores = "keep",
+    interpolate: Interpolate = False,
 ) -> int:
     """Track people: writes an annotated video and the tracks.
 
     Without -o, --mot, --jsonl or --sheet it writes NAME_tracks.mp4 and NAME_tracks.txt here.
 
-    With --detections the tracker runs alone: MOTChallenge rows frame,-1,x,y,w,h,score in, the same rows as of
-    --mot out; no model, no images. A folder holds SEQ/det/det.txt or SEQ.txt, and --mot then names a folder.
-    Boxes without a score, or all with -1, count as certain.
+    With --detections the tracker runs alone, without model and images, on MOTChallenge rows
+    frame,-1,x,y,w,h,score; it writes NAME_tracks.txt. For a folder of sequences (SEQ/det/det.txt or SEQ.txt)
+    --mot names a folder. Boxes without a score, or all with -1, count as certain.
     """
     given = {"high": high, "low": low, "init": init}
     thresholds = {name: value for name, value in given.items() if value is not None}
