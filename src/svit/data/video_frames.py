@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import OrderedDict
+from collections.abc import Iterator
 from operator import index
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,7 @@ class FrameReader(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, number: int) -> Image: ...
+    def __iter__(self) -> Iterator[Image]: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *error: Any) -> None: ...
 
@@ -84,6 +86,9 @@ class ImageFrames:
             SourceError: the image is broken.
         """
         return read_image(self._paths[_checked(number, len(self), self._folder)])
+
+    def __iter__(self) -> Iterator[Image]:
+        return (self[number] for number in range(len(self)))
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -143,6 +148,9 @@ class VideoFrames:
             self._cache.move_to_end(number)
         return to_rgb(frame)
 
+    def __iter__(self) -> Iterator[Image]:
+        return (self[number] for number in range(len(self)))
+
     def close(self) -> None:
         """Gives back the file and the frames kept. Closing twice is fine."""
         self._cache.clear()
@@ -166,8 +174,11 @@ class VideoFrames:
         decoder = self._own_decoder()
         place = self._index.start(number)
         # What a file calls a keyframe need not be one: then an earlier one helps, or the beginning.
-        for start in dict.fromkeys((place, max(place - 1, -1), -1)):
-            if start != place or not decoder.reads_on(number, place):
+        starts: list[int | None] = [place, max(place - 1, -1), -1]
+        if decoder.reads_on(number, place):
+            starts.insert(0, None)
+        for start in dict.fromkeys(starts):
+            if start is not None:
                 decoder.go(start)
             for found, frame in decoder.frames:
                 self._keep(found, frame)

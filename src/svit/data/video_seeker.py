@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from itertools import chain
 from pathlib import Path
 
 import av
 from av.packet import Packet
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from svit.data.video_index import Keyframe, VideoIndex, file_stamp, open_stream, read_packets
@@ -18,6 +18,9 @@ from svit.errors import SourceError
 
 EARLIER = 3
 """So many keyframes are sought, one before the other, if seeking lands too late; then the beginning is."""
+
+WHOLE = (PictureType.I, PictureType.SI)
+"""Pictures that are decoded without any other."""
 
 
 class SeekingDecoder:
@@ -37,7 +40,7 @@ class SeekingDecoder:
         self._path, self._index, self._threads = path, index, threads
         self.process = os.getpid()
         self._container, self._stream = open_stream(path, threads)
-        self._untouched = True
+        self._untouched, self._spoilt = True, False
         self.go(-1)
 
     def close(self) -> None:
@@ -57,28 +60,44 @@ class SeekingDecoder:
         self.frames = self._decode(place, keyframe)
 
     def _decode(self, place: int, start: Keyframe) -> Iterator[tuple[int, VideoFrame]]:
-        with suppress(av.FFmpegError, OSError):  # a file that breaks off: the frame asked for will be missing
-            for number, packet in self._packets(place):
-                if number >= start.packet:
-                    self._next = number + 1
-                    packet.opaque = number
-                    yield from self._output(packet, start.frame)
-        yield from self._output(None, start.frame)
+        frames = self._frames_from(place, start)
+        first = next(frames, None)
+        # Where the picture is refreshed bit by bit, what a file calls a keyframe only begins a refresh.
+        if place < 0 or (first and first[0] == start.frame and first[1].pict_type in WHOLE):
+            yield from chain([first] if first else [], frames)
+        self._last = len(self._index.packets)  # nothing more comes from here
 
-    def _output(self, packet: Packet[VideoStream] | None, first: int) -> Iterator[tuple[int, VideoFrame]]:
-        """What the decoder gives for a packet, but nothing displayed before `first`: that may be garbled."""
+    def _frames_from(self, place: int, start: Keyframe) -> Iterator[tuple[int, VideoFrame]]:
+        """The good frames up to the first damaged one, which spoils those after it."""
+        for frame in self._pictures(place, start.packet):
+            number = self._index.number(frame)
+            if number is None or number < start.frame:
+                continue  # what is displayed before the keyframe may lack what it refers to
+            if frame.is_corrupt:
+                self._spoilt = True
+                return
+            self._last = number
+            yield number, frame
+
+    def _pictures(self, place: int, start: int) -> Iterator[VideoFrame]:
+        """All that the decoder gives from the packet `start` on, until an error."""
+        certain = self._index.keyframes[0].packet if self._index.keyframes else 0
         try:
-            frames = self._stream.decode(packet)
-        except av.FFmpegError:
-            return
-        for frame in frames:
-            number = None if frame.is_corrupt else self._index.number(frame)
-            if number is not None and number >= first:
-                self._last = number
-                yield number, frame
+            for number, packet in self._packets(place):
+                if number < start:
+                    continue
+                self._next = number + 1
+                packet.opaque = number
+                with suppress(av.FFmpegError) if number < certain else nullcontext():
+                    yield from self._stream.decode(packet)
+            yield from self._stream.decode(None)
+        except (av.FFmpegError, OSError):
+            self._spoilt = True
 
     def _packets(self, place: int) -> Iterator[tuple[int, Packet[VideoStream]]]:
         """The packets with their numbers, from the keyframe or somewhere before it."""
+        if self._spoilt:
+            self._reopen()  # a decoder that met damage garbles what follows, even after a seek
         for earlier in range(place, max(place - EARLIER, -1), -1):
             for time in self._index.keyframes[earlier].times:
                 found = self._land(time)
@@ -86,10 +105,14 @@ class SeekingDecoder:
                     number, packet, rest = found
                     return chain([(number, packet)], enumerate(rest, number + 1))
         if not self._untouched:
-            self._container.close()
-            self._container, self._stream = open_stream(self._path, self._threads)
+            self._reopen()
         self._untouched = False
         return enumerate(read_packets(self._container, self._stream))
+
+    def _reopen(self) -> None:
+        self._container.close()
+        self._container, self._stream = open_stream(self._path, self._threads)
+        self._untouched, self._spoilt = True, False
 
     def _land(self, time: int) -> tuple[int, Packet[VideoStream], Iterator[Packet[VideoStream]]] | None:
         """Seeks; returns the first packet whose number is certain, its number, and the packets after it."""

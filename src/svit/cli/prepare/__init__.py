@@ -8,11 +8,13 @@ from svit.cli.prepare.check import check
 from svit.cli.prepare.crowdhuman import crowdhuman
 from svit.cli.prepare.mot import mot
 from svit.cli.prepare.motsynth import motsynth
+from svit.cli.prepare.motsynth_frames import motsynth_frames
 
 app = typer.Typer(rich_markup_mode=None)
 app.command()(crowdhuman)
 app.command()(mot)
 app.command()(motsynth)
+app.command("motsynth-frames")(motsynth_frames)
 app.command()(check)
 
 
