@@ -80,6 +80,22 @@ def test_a_view_that_shrinks_averages_instead_of_skipping_pixels():
     assert np.abs(frames.astype(int) - 255 // 8).max() <= 2
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_whole_picture_is_fitted_as_it_is_warped(mirrored: bool):
+    clip = smooth_clip(3, (90, 130))
+    part = place_alone(clip, SIZE)
+    width, height = part.window[2:]
+    flip = mirror(width) if mirrored else np.eye(3)
+    fitted, warped = np.zeros((2, 1, *SIZE, 3), np.uint8)
+    paint_parts([part], flip, fitted, 0)
+    # A hair's breadth off, so that it is not a plain fit.
+    paint_parts([part], translation(1e-4, 0) @ flip, warped, 0)
+    assert np.abs(fitted.astype(int) - warped).max() <= 3
+    assert (fitted[:, :, width:] == 0).all()
+    expected = cv2.resize(clip.frames[0], (width, height))
+    assert np.array_equal(fitted[0, :height, :width], expected[:, ::-1] if mirrored else expected)
+
+
 def test_nothing_of_a_clip_shows_outside_its_window():
     clip = empty_clip(1, (100, 100))
     frames = np.zeros((1, 100, 100, 3), np.uint8)

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from svit.data.augment import AugmentConfig
+from svit.data.augment.opencv import cv2, use_one_thread
 from svit.data.augment.settings import AffineConfig, MixupConfig, MultiScaleConfig
 
 
@@ -44,3 +45,13 @@ def test_every_setting_says_what_it_is():
         for name, field in model.model_fields.items():
             documented = field.description or getattr(field.annotation, "__doc__", None)
             assert documented, f"{model.__name__}.{name}"
+
+
+def test_a_worker_can_keep_opencv_to_one_thread():
+    threads = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(2)
+        use_one_thread()
+        assert cv2.getNumThreads() == 1
+    finally:
+        cv2.setNumThreads(threads)
