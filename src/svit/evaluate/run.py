@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,8 +104,9 @@ def _run(
 ) -> None:
     several = min(workers, len(sequences)) > 1
     frames = run_in_workers(model, sequences, job, workers) if several else run_alone(model, sequences, job)
-    for _ in progress(frames, "frames", sum(each.frames for each in sequences)):
-        pass
+    with closing(frames):  # whatever ends this, it ends the processes
+        for _ in progress(frames, "frames", sum(each.frames for each in sequences)):
+            pass
 
 
 def _check(model: VideoModel, dataset: Sequence[EvalSequence], options: RunOptions) -> None:

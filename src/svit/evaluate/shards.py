@@ -67,7 +67,9 @@ class Ranks:
         return answer[0]  # type: ignore[return-value]
 
     def share(self, sequences: Sequence[EvalSequence]) -> list[EvalSequence]:
-        """This process' part: the longest first, each to whom has the fewest frames so far."""
+        """This process' part: the longest first, to whom has the fewest frames; alone, all in their order."""
+        if self.count == 1:
+            return list(sequences)
         frames = [0] * self.count
         shares: list[list[EvalSequence]] = [[] for _ in range(self.count)]
         for sequence in sorted(sequences, key=lambda each: (-each.frames, each.name)):

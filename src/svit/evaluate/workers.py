@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -33,7 +33,7 @@ class Job:
     memory: int
 
 
-def run_alone(model: VideoModel, sequences: Sequence[EvalSequence], job: Job) -> Iterator[None]:
+def run_alone(model: VideoModel, sequences: Sequence[EvalSequence], job: Job) -> Generator[None]:
     """Takes the sequences one after the other; yields once per frame."""
     for sequence in sequences:
         yield from run_sequence(model, sequence, job.folder, job.chunk, job.memory)
@@ -41,7 +41,7 @@ def run_alone(model: VideoModel, sequences: Sequence[EvalSequence], job: Job) ->
 
 def run_in_workers(
     model: VideoModel, sequences: Sequence[EvalSequence], job: Job, workers: int
-) -> Iterator[None]:
+) -> Generator[None]:
     """Takes the sequences in several processes, the longest first; yields once per frame.
 
     Each process has a copy of the model and its share of the threads; with several GPUs they take turns from
