@@ -154,7 +154,7 @@ def test_ctrl_c_in_the_middle_of_writing_waits_for_every_output(track, clip, her
 
 def test_ctrl_c_before_the_first_frame_leaves_nothing(track, clip, here, monkeypatch):
     (here / "a.txt").write_text("older\n")
-    monkeypatch.setattr("svit.stream.Stream.step", fail(KeyboardInterrupt()))
+    monkeypatch.setattr("svit.stream.Stream.chunk", fail(KeyboardInterrupt()))
     assert track(clip, *OUTPUTS)[0] == 1
     assert (names(here), (here / "a.txt").read_text()) == (["a.txt"], "older\n")
 
@@ -183,10 +183,10 @@ def test_ctrl_c_while_the_model_loads_is_one_word(track, clip, monkeypatch):
 def test_an_unexpected_error_is_one_line_too_and_keeps_what_was_written(
     track, clip, here, monkeypatch, error, says
 ):
-    step = svit.Stream.step
+    chunk = svit.Stream.chunk
     monkeypatch.setattr(
-        "svit.stream.Stream.step",
-        lambda self, *arguments: fail(error)() if self._frames == 3 else step(self, *arguments),
+        "svit.stream.Stream.chunk",
+        lambda self, *arguments: fail(error)() if self._frames == 3 else chunk(self, *arguments),
     )
     status, _, err = track(clip, *OUTPUTS)
     assert status == 1
