@@ -281,7 +281,7 @@ def _run_model(run: ModelRun, output: Path | None, as_json: bool) -> int:
         return 1
     if is_main_process():
         _report(evaluation, sequences, run)
-        numbers = json.loads((folder / RESULTS).read_text()) if as_json else None
+        numbers = evaluation.as_json() if as_json else None
         _print(numbers, [run_table([*evaluation.sequences, evaluation.combined])], folder)
     return 0
 

@@ -37,8 +37,8 @@ figure { margin: 0; break-inside: avoid; }
 .shots span { font-size: .78rem; color: #4a5360; }
 figcaption { font-size: .88rem; font-weight: 600; overflow-wrap: anywhere; }
 @media (max-width: 40rem) { .sheet, .pair { grid-template-columns: 1fr; } }
-@media print { body { max-width: none; margin: 0; } h2 { break-after: avoid; } .wide { overflow: visible; }
-  table { font-size: .62rem; } th, td { padding: .12rem .25rem; }
+@media print { body { max-width: none; margin: 0; } h2, .note { break-after: avoid; }
+  .wide { overflow: visible; } table { font-size: .62rem; } th, td { padding: .12rem .25rem; }
   .sheet { grid-template-columns: 1fr 1fr 1fr; } .pair { grid-template-columns: 1fr 1fr; }
   * { print-color-adjust: exact; } }
 """
