@@ -85,8 +85,8 @@ def prepare_motsynth(
         What was written, or in a dry run would be.
 
     Raises:
-        DataError: a missing folder, a malformed file or record; the message names the file and the record.
-        SourceError: with `videos`, one is missing or damaged.
+        DataError: a missing folder, a malformed file or record, a video that is missing or does not fit; the
+            message names the file and the record.
         OutputError: the output cannot be written.
     """
     files = numbered_files(Path(annotations), ".json")
@@ -170,17 +170,20 @@ class _Converter:
         return self.counts["annotations"] + 1 if self.options.official_ids else self.instances
 
     def convert(self, files: Iterable[Path]) -> Records:
-        """The records of all files."""
+        """The records of all files; one that cannot be read is left out whole."""
         for path in files:
-            try:
-                content = read_annotations(path)
-                video = self._video(path, content["images"])
-            except (DataError, SourceError) as error:
-                self.bad_rows.report(str(error))
-                continue
-            yield video
-            ids = yield from self._images(path, content["images"])
-            yield from self._annotations(path, content["annotations"], ids)
+            yield from self._file(path)
+
+    def _file(self, path: Path) -> Records:
+        try:
+            content = read_annotations(path)
+            video = self._video(path, content["images"])
+        except (DataError, SourceError) as error:
+            self.bad_rows.report(str(error))
+            return
+        yield video
+        ids = yield from self._images(path, content["images"])
+        yield from self._annotations(path, content["annotations"], ids)
 
     def _video(self, path: Path, images: list[Record]) -> tuple[str, Record]:
         video: Record = {"name": path.stem, "fps": RATE, "height": HEIGHT, "width": WIDTH}

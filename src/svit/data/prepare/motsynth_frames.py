@@ -117,7 +117,7 @@ def extract_frames(
         progress: told of every video.
 
     Raises:
-        DataError, SourceError: no such folder, no videos in it, or a video is broken; names it.
+        DataError: no such folder, no videos in it, or a video is broken; the message names it.
         OutputError: the output cannot be written.
     """
     output = Path(output)
