@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from svit.evaluate.matching import frame_matrices
+from svit.evaluate.matching import certain_pairs, frame_matrices
 from svit.evaluate.overlaps import EPS, THRESHOLD, Floats, Ints, Overlaps
 
 _KEPT = 1000.0
@@ -82,19 +82,31 @@ def clear_scores(sums: dict[str, float]) -> dict[str, float]:
 
 def _match(found: Overlaps) -> Ints:
     """The pairs that are matched, ascending: all that have no rival, the rest frame by frame."""
-    matched = found.alone.copy()
-    contested = np.unique(found.frames[~matched])
+    rivals = np.flatnonzero(~found.alone)
+    if not rivals.size:
+        return np.arange(len(found.row))
+    contested, starts = np.unique(found.frames[rivals], return_index=True)
     # Only the frame before counts, and frames without boxes on either side are passed over.
     both = np.intersect1d(found.truth.frames, found.results.frames)
     before = np.concatenate(([0], both))[np.searchsorted(both, contested)]
-    key = found.truth.tracks[found.row] * max(1, len(found.results.track_ids))
-    key += found.results.tracks[found.column]
-    start, end = (np.searchsorted(found.frames, before, side).tolist() for side in ("left", "right"))
-    for matrix, first, last in zip(frame_matrices(found, contested), start, end, strict=True):
-        previous = key[first:last][matched[first:last]]
-        kept = (key[matrix.pairs, None] == previous).any(axis=1)
-        matched[matrix.pairs] = False
-        matched[matrix.solve(found, _KEPT * kept + found.iou[matrix.pairs])] = True
+    first, last = (np.searchsorted(found.frames, before, side).tolist() for side in ("left", "right"))
+    keys = found.truth.tracks[found.row] * max(1, len(found.results.track_ids))
+    keys += found.results.tracks[found.column]
+    # Lists: in a frame there are a few pairs, too few for whole-array steps to pay.
+    matched, key = found.alone.tolist(), keys.tolist()
+    row, column, iou = found.row.tolist(), found.column.tolist(), found.iou.tolist()
+    for frame, start, end, pairs in zip(contested, first, last, np.split(rivals, starts[1:]), strict=True):
+        previous = {key[pair] for pair in range(start, end) if matched[pair]}
+        scores = {pair: _KEPT * (key[pair] in previous) + iou[pair] for pair in pairs.tolist()}
+        chosen = certain_pairs(scores, row, column)
+        if chosen is None:
+            (matrix,) = frame_matrices(found, np.array([frame]))
+            every = range(matrix.pairs.start, matrix.pairs.stop)
+            whole = [_KEPT * (key[pair] in previous) + iou[pair] for pair in every]
+            # Pairs without a rival are in every best choice, so that only the others are news.
+            chosen = [pair for pair in matrix.solve(found, np.array(whole)).tolist() if pair in scores]
+        for pair in chosen:
+            matched[pair] = True
     return np.flatnonzero(matched)
 
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 import numpy as np
 
 from svit.evaluate.matching import best_pairs
-from svit.evaluate.overlaps import EPS, Floats, Ints, Overlaps
+from svit.evaluate.overlaps import EPS, Floats, Ints, Overlaps, same_frame
 
 ALPHAS = np.arange(0.05, 0.99, 0.05)
 """The 19 thresholds of overlap, 0.05 to 0.95."""
 
 CURVES = ("HOTA", "DetA", "AssA", "LocA", "DetRe", "DetPr", "AssRe", "AssPr", "OWTA")
 """What has a value at each threshold."""
+
+_PAIRWISE = 8
+"""numpy adds this many or more contiguous numbers in pairs, not in order."""
 
 
 def hota_sums(overlaps: Overlaps) -> dict[str, Floats]:
@@ -78,8 +81,42 @@ def _at_least(passed: Ints, group: Ints, groups: int, weights: Floats | None = N
 
 
 def _shares(overlaps: Overlaps) -> Floats:
-    """(P,) the overlap of each pair, divided by all the overlap that its two boxes have in the frame."""
+    """(P,) the overlap of each pair, divided by all the overlap that its two boxes have in the frame.
+
+    Rounded as in TrackEval, which sums the lines of each frame's whole matrix: where two choices of pairs are
+    equally good but for rounding, the last bit decides which is made.
+    """
     row, column, iou = overlaps.row, overlaps.column, overlaps.iou
-    union = np.bincount(column, iou)[column] + np.bincount(row, iou)[row] - iou
+    first_column, columns = same_frame(overlaps.truth.frames, overlaps.results.frames)
+    first_row, rows = same_frame(overlaps.results.frames, overlaps.truth.frames)
+    of_row = _sums(row, column - first_column[row], columns, iou)
+    # The columns of a frame's matrix are summed in order, except a single one, which is contiguous.
+    single = np.zeros(len(rows), bool)
+    single[column] = columns[row] == 1
+    of_column = _sums(column, row - first_row[column], np.where(single, rows, 0), iou)
+    union = of_column[column] + of_row[row] - iou
     shares: Floats = np.where(union > EPS, iou / np.maximum(union, EPS), 0.0)
     return shares
+
+
+def _sums(box: Ints, position: Ints, lengths: Ints, iou: Floats) -> Floats:
+    """Sums of overlaps for each box, rounded as numpy rounds the sum of a whole line of the matrix.
+
+    Args:
+        box: (P,) whose overlap it is.
+        position: (P,) in the box's line, ascending for each box.
+        lengths: (N,) of each box's line, 0 where it is summed in order.
+        iou: (P,) overlaps; the rest of the line is 0.
+    """
+    sums = np.bincount(box, iou, len(lengths)).astype(np.float64)
+    # Up to two numbers have the same sum in any order, and short lines are summed in order.
+    paired = (np.bincount(box, minlength=len(lengths)) > 2) & (lengths >= _PAIRWISE)
+    chosen = paired[box]
+    box, position, iou = box[chosen], position[chosen], iou[chosen]
+    for length in np.unique(lengths[paired]).tolist():
+        boxes = np.flatnonzero(paired & (lengths == length))
+        mine = lengths[box] == length
+        lines = np.zeros((len(boxes), length))
+        lines[np.searchsorted(boxes, box[mine]), position[mine]] = iou[mine]
+        sums[boxes] = lines.sum(axis=1)
+    return sums

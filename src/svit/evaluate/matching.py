@@ -7,7 +7,7 @@ its whole matrix, so that among equally good choices the same one is made.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,9 @@ from svit.evaluate.overlaps import Floats, Ints, Mask, Overlaps
 
 _ROUNDING = 1e-12
 """Far above the rounding error of a frame's sum of scores; a smaller difference decides nothing here."""
+
+_ROUNDED = 1e-9
+"""The same for scores of some thousands."""
 
 
 @dataclass(frozen=True)
@@ -106,3 +109,31 @@ def _certain(overlaps: Overlaps, scores: Floats) -> tuple[Mask, Mask]:
         unclear[left[settled]] = False
         left = left[~settled]
     return chosen, unclear
+
+
+def certain_pairs(scores: Mapping[int, float], row: Sequence[int], column: Sequence[int]) -> list[int] | None:
+    """The best choice among a handful of pairs of one frame; None where some pair is not certain.
+
+    Args:
+        scores: of each pair that may be chosen, above 0, at most a few thousand.
+        row: of every pair, by its number.
+        column: of every pair, by its number.
+    """
+    chosen: list[int] = []
+    left = list(scores)
+    while left:
+        in_row: dict[int, float] = {}
+        in_column: dict[int, float] = {}
+        for pair in left:
+            in_row[row[pair]] = in_row.get(row[pair], 0.0) + scores[pair]
+            in_column[column[pair]] = in_column.get(column[pair], 0.0) + scores[pair]
+        # As in `_certain`: more than all other pairs of the two boxes together.
+        wins = [
+            pair for pair in left if 3 * scores[pair] > in_row[row[pair]] + in_column[column[pair]] + _ROUNDED
+        ]
+        if not wins:
+            return None
+        chosen += wins
+        rows, columns = {row[pair] for pair in wins}, {column[pair] for pair in wins}
+        left = [pair for pair in left if row[pair] not in rows and column[pair] not in columns]
+    return chosen

@@ -22,6 +22,8 @@ EPS = float(np.finfo("float").eps)
 THRESHOLD = 0.5
 """Intersection over union from which a box counts as found (CLEAR, identity, distractors)."""
 
+_FAR = 1e6
+"""Pixels; boxes further out are looked at as if they were here, which finds them all the same."""
 _BLOCK = 1 << 21
 """Pairs of one frame that are looked at together: bounds the memory for crowds."""
 
@@ -112,14 +114,46 @@ class Overlaps:
         return Overlaps(self.truth.keep(truth), self.results.keep(results), row, column, self.iou[pairs])
 
 
+def same_frame(frames: Ints, others: Ints) -> tuple[Ints, Ints]:
+    """For each of `frames` the first of `others` that is the same, and how many are; both ascending."""
+    first = np.searchsorted(others, frames, "left")
+    return first, np.searchsorted(others, frames, "right") - first
+
+
 def find_overlaps(truth: Boxes, results: Boxes) -> Overlaps:
     """Finds the overlapping pairs within frames."""
-    first = np.searchsorted(results.frames, truth.frames, "left")
-    count = np.searchsorted(results.frames, truth.frames, "right") - first
     a, b = _corners(truth.xywh), _corners(results.xywh)
+    order, first, count = _neighbours(truth.frames, a, results.frames, b)
+    b = b[:, order]
     parts = [_overlaps_of(a, b, first, count, block) for block in _blocks(count)]
-    row, column, iou = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Overlaps(truth, results, row, column, iou)
+    row, place, iou = (np.concatenate(part) for part in zip(*parts, strict=True))
+    column = order[place]
+    by_column = np.lexsort((column, row))
+    return Overlaps(truth, results, row[by_column], column[by_column], iou[by_column])
+
+
+def _neighbours(frames_a: Ints, a: Floats, frames_b: Ints, b: Floats) -> tuple[Ints, Ints, Ints]:
+    """Which boxes of b may touch each box of a: those of its frame, from left to right, near it.
+
+    Args:
+        frames_a: (N,) ascending.
+        a: (4, N) corners.
+        frames_b: (M,) ascending.
+        b: (4, M) corners.
+
+    Returns:
+        An order (M,) of b's boxes; in this order, for each box of a (N,), the first and how many.
+    """
+    start, count = same_frame(frames_a, frames_b)
+    # One number for frame and place: where a frame starts in b, times more than any two places differ.
+    left_b = np.searchsorted(frames_b, frames_b, "left") * (8 * _FAR) + np.clip(b[0], -_FAR, _FAR)
+    order = np.argsort(left_b, kind="stable")
+    widest = min(float(np.max(b[2] - b[0], initial=0)), 2 * _FAR)
+    near = start * (8 * _FAR) + np.clip(a[0], -_FAR, _FAR) - widest - 1
+    far = start * (8 * _FAR) + np.clip(a[2], -_FAR, _FAR) + 1
+    first = np.maximum(start, np.searchsorted(left_b[order], near, "left"))
+    last = np.minimum(start + count, np.searchsorted(left_b[order], far, "right"))
+    return order, first, np.maximum(last - first, 0)
 
 
 def _blocks(count: Ints) -> Iterator[slice]:
