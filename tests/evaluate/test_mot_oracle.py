@@ -24,7 +24,7 @@ def test_made_up_sequences_score_as_in_trackeval(
 
 
 def test_equally_good_choices_are_made_as_in_trackeval_to_the_last_bit(tmp_path: Path) -> None:
-    # Here two choices differ by rounding alone; adding up a frame's overlaps in another order gives the other.
+    # Two choices differ by rounding alone; summing a frame's overlaps in another order gives the other.
     rows = made_up(10335, frames=3, objects=25, grid=4)
     theirs = trackeval_scores(tmp_path, {"s": rows}, 3, "MOT15")
     score = score_sequence("s", *rows, benchmark="MOT15")
