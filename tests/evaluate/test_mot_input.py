@@ -221,6 +221,9 @@ def test_another_level_is_recognised(gt: Path, results: Path) -> None:
         score_tracking(gt, results.parent)
     with pytest.raises(DataError, match="no sequences here"):
         score_tracking(results, results)
+    gt.rename(gt.parent / "gt")  # sequences in a folder that is called as the one in each of them
+    with pytest.raises(DataError, match=f"{expected}.*one level lower: {gt.parent / 'gt'}"):
+        score_tracking(gt.parent, results)
 
 
 def test_what_is_not_there_is_named(gt: Path, results: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ One = str | Path | Rows
 """One sequence's rows: a file, a sequence's folder (ground truth only), or an array."""
 Source = One | Mapping[str, One]
 
-_SEQUENCE_PARTS = ("gt", "img1", "det", "seqinfo.ini")
+_SEQUENCE_PARTS = ("img1", "det", "seqinfo.ini")
 _SHOWN = 5
 
 
@@ -172,7 +172,10 @@ def _is_root(path: Path) -> bool:
 
 
 def _is_sequence(folder: Path) -> bool:
-    return folder.is_dir() and any((folder / part).exists() for part in _SEQUENCE_PARTS)
+    if any((folder / part).exists() for part in _SEQUENCE_PARTS):
+        return True
+    gt = folder / "gt"  # a sequence's holds files; a folder of sequences may be called so too
+    return gt.is_dir() and not any(each.is_dir() for each in gt.iterdir())
 
 
 def _gt_path(sequence: Path, gt_file: str) -> Path:
@@ -181,7 +184,7 @@ def _gt_path(sequence: Path, gt_file: str) -> Path:
         return path
     there = sorted(each.name for each in (sequence / "gt").glob("*.txt"))
     half = "; `svit prepare mot --split-train` writes gt_half-*.txt" if gt_file.startswith("gt_half") else ""
-    raise DataError(f"{path}: not found; {_listed(there)} is there{half}")
+    raise DataError(f"{path}: not found (there: {_listed(there)}){half}")
 
 
 def _wrong_level(root: Path) -> str:
