@@ -8,6 +8,7 @@ import random
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
@@ -99,6 +100,34 @@ def test_a_variable_frame_rate_does_not_disturb_the_numbers(tmp_path):
     times = np.cumsum(np.random.default_rng(0).uniform(0.005, 0.4, 30)).tolist()
     path = write_clip(tmp_path / "clip.mp4", moving(30), CODINGS["open.mp4"], times=times)
     assert_same_at_random(path)
+
+
+def remux(source: Path, target: Path, first: int = 0, earlier: float = 0.0, **options: str) -> Path:
+    """Copies packets from number `first` on, their times `earlier` by so many seconds."""
+    with av.open(str(source)) as whole, av.open(str(target), "w", options=options) as copy:
+        stream = whole.streams.video[0]
+        output = copy.add_stream_from_template(stream)
+        ticks = round(earlier / stream.time_base)
+        for number, packet in enumerate(whole.demux(stream)):
+            if packet.size and number >= first:
+                packet.pts, packet.dts, packet.stream = packet.pts - ticks, packet.dts - ticks, output
+                copy.mux(packet)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "how"),
+    [
+        ("edit_list.mp4", 47, {"earlier": 1.25, "avoid_negative_ts": "disabled"}),
+        ("fragments.mp4", 60, {"movflags": "frag_keyframe+empty_moov"}),
+        ("between_keyframes.mp4", 52, {"first": 5}),
+        ("between_keyframes.mkv", 52, {"first": 5}),
+        ("other_container.flv", 60, {}),
+    ],
+)
+def test_frames_that_a_container_hides_are_not_counted(tmp_path, name, frames, how):
+    whole = write_clip(tmp_path / "whole.mp4", moving(60), CODINGS["open.mp4"])
+    assert len(assert_same_at_random(remux(whole, tmp_path / name, **how))) == frames
 
 
 def test_a_recording_that_begins_between_keyframes_counts_what_decodes(tmp_path):
