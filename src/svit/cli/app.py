@@ -16,6 +16,7 @@ from svit.cli import prepare
 from svit.cli.evaluate import evaluate
 from svit.cli.models import convert_checkpoint, models
 from svit.cli.track import demo, track
+from svit.cli.train import train
 from svit.errors import SvitError, UsageError
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.command()(track)
 app.command()(demo)
 app.add_typer(prepare.app, name="prepare")
+app.command()(train)
 app.command("eval")(evaluate)
 app.command()(models)
 app.command("convert-checkpoint")(convert_checkpoint)

@@ -5,18 +5,22 @@ An experiment is a YAML file in `svit/configs/experiments/`, or of the user's ow
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from svit.config import ModelConfig, Settings, nearest, preset, validated
-from svit.data.augment.settings import AugmentConfig, MultiScaleConfig
+from svit.data.augment.settings import DIVISOR, AugmentConfig, MultiScaleConfig
 from svit.data.clips import ClipConfig
+from svit.data.datasets import dataset_config
 from svit.data.scenes import SourceConfig
 from svit.errors import UsageError
+
+Logger = Literal["tensorboard", "wandb"]
 
 
 class ModelChoice(Settings):
@@ -25,15 +29,25 @@ class ModelChoice(Settings):
     preset: str = Field("base", description="one of `svit models`")
     name: str = Field("", description="name in the finished checkpoint; empty is the experiment's")
     settings: dict[str, Any] = Field(
-        {}, description="settings of the model to change, nested by '__': encoder__memory_gradient"
+        {}, description="settings of the model to change, as in docs/model.md: encoder.memory_gradient"
     )
     start: Path | None = Field(
         None, description="weights to start from: CLIP's (for the encoder) or a checkpoint; none is random"
     )
 
+    @field_validator("settings")
+    @classmethod
+    def _one_spelling(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """Nested or joined by '__', as `svit.config.preset` has them: the same settings are equal."""
+        return _joined(settings)
+
     def config(self, name: str) -> ModelConfig:
-        """The settings of the model to build."""
-        return preset(self.preset, **self.settings, name=self.name or name)
+        """The settings of the model to build; `name` is what it is called unless `self.name` says.
+
+        Raises:
+            UsageError: unknown preset or setting, or a value out of range.
+        """
+        return preset(self.preset, **{**self.settings, "name": self.name or name})
 
 
 class DataConfig(Settings):
@@ -79,8 +93,10 @@ class EvaluateConfig(Settings):
     """Scores during the training."""
 
     dataset: str | None = Field(None, description="data set of `svit eval`; none scores nothing")
-    root: Path | None = Field(None, description="where that data set lies")
-    every_epochs: float = Field(1, gt=0, description="how often; the end is always scored")
+    root: Path | None = Field(
+        None, description="folder that data set was unpacked to; none: its own (MOT17) in `data.root`"
+    )
+    every_epochs: float = Field(1, gt=0, description="epochs from one to the next; the end is always scored")
 
 
 class Experiment(Settings):
@@ -115,13 +131,44 @@ class Experiment(Settings):
     save_minutes: float = Field(10, gt=0, description="between checkpoints")
     keep: int = Field(2, gt=0, description="newest checkpoints that are kept; the best is kept besides")
     log_steps: int = Field(20, gt=0, description="between lines of the log")
+    log_to: tuple[Logger, ...] | None = Field(
+        None, description="tensorboard, wandb (uploads); none: TensorBoard if it is installed"
+    )
     explode: float = Field(1e4, gt=0, description="a loss above this ends the run")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         schedule = self.schedule
         if schedule.warm_up_epochs + schedule.constant_epochs > schedule.epochs:
-            raise ValueError("warm_up_epochs and constant_epochs are longer than epochs")
+            raise ValueError("schedule: warm_up_epochs and constant_epochs are longer than epochs")
+        if schedule.plain_epochs > schedule.epochs:
+            raise ValueError("schedule: plain_epochs are longer than epochs")
+        least, greatest = self.data.clip.strides
+        if not 1 <= least <= greatest:
+            raise ValueError(
+                f"data.clip.strides ({least}, {greatest}) must be the least and the greatest, from 1"
+            )
+        for number, source in enumerate(self.data.sources):
+            if source.last is not None and source.last < source.first:
+                raise ValueError(
+                    f"data.sources.{number} ends with frame {source.last}, before its first, {source.first}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _fits_the_model(self) -> Self:
+        """Sides of the input are multiples of the model's coarsest stride; an unknown model is found here."""
+        model, augment = self.model_settings(), self.data.augment
+        if self.multi_scale and DIVISOR % model.stride:
+            raise ValueError(
+                f"multi_scale makes sides of multiples of {DIVISOR} pixels, model {self.model.preset} needs "
+                f"multiples of {model.stride}; set multi_scale=null"
+            )
+        if augment.height % model.stride or augment.width % model.stride:
+            raise ValueError(
+                f"data.augment makes frames of {augment.width}x{augment.height}, model {self.model.preset} "
+                f"needs multiples of {model.stride} pixels"
+            )
         return self
 
     def model_settings(self) -> ModelConfig:
@@ -135,25 +182,57 @@ def experiment_names() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
 
 
-def load_experiment(name_or_path: str, changes: tuple[str, ...] = ()) -> Experiment:
-    """An experiment with some settings changed.
+def describe_experiment(name: str) -> str:
+    """The first sentence of the comment that a preset begins with."""
+    comment = []
+    for line in _text(name).splitlines():
+        if not line.startswith("#"):
+            break
+        comment.append(line.lstrip("# "))
+    return " ".join(comment).partition(". ")[0].removesuffix(".")
+
+
+def load_experiment(name_or_path: str, changes: Sequence[str] = ()) -> Experiment:
+    """An experiment with some settings changed; what depends on others is filled in.
 
     Args:
         name_or_path: one of `experiment_names()`, or a YAML file.
-        changes: `key=value`, keys nested by dots (`optimiser.rate=1e-4`), values in YAML.
+        changes: `key=value`, keys nested by dots (`optimiser.rate=1e-4`, `data.sources.0.share=0.2`), values
+            in YAML.
 
     Raises:
-        UsageError: unknown experiment or key (the nearest is suggested), or a value out of range.
+        UsageError: unknown experiment, key or data set (the nearest is suggested), or a value out of range.
     """
     values = _read(name_or_path)
-    return validated(Experiment, values, str(values["name"]), **dict(_change(text) for text in changes))
+    for text in changes:
+        _set(values, *_change(text))
+    experiment = validated(Experiment, values, str(values["name"]))
+    scored = experiment.evaluate
+    if scored.dataset is None or scored.root is not None or not _is_name(scored.dataset):
+        return experiment
+    folder = experiment.data.root / dataset_config(scored.dataset).root.name
+    return experiment.model_copy(update={"evaluate": scored.model_copy(update={"root": folder})})
+
+
+def as_yaml(experiment: Experiment) -> str:
+    """All settings as a YAML file that `load_experiment` reads."""
+    values = experiment.model_dump(mode="json")
+    return yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=100)
+
+
+def _text(name: str) -> str:
+    return resources.files("svit").joinpath(f"configs/experiments/{name}.yaml").read_text("utf-8")
+
+
+def _is_name(dataset: str) -> bool:
+    """Whether a data set is named, not a folder."""
+    return Path(dataset).name == dataset and not Path(dataset).is_dir()
 
 
 def _read(name_or_path: str) -> dict[str, Any]:
     known = experiment_names()
     if name_or_path in known:
-        text = resources.files("svit").joinpath(f"configs/experiments/{name_or_path}.yaml").read_text("utf-8")
-        return {"name": name_or_path, **yaml.safe_load(text)}
+        return {"name": name_or_path, **yaml.safe_load(_text(name_or_path))}
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
         raise UsageError(f"unknown experiment '{name_or_path}'; {nearest(name_or_path, known)}")
@@ -161,7 +240,7 @@ def _read(name_or_path: str) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise UsageError(f"{path}: an experiment is a list of settings, key: value")
@@ -173,6 +252,40 @@ def _change(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise UsageError(f"'{text}' is no setting; write key=value, as in optimiser.rate=1e-4")
     try:
-        return key.replace(".", "__"), yaml.safe_load(value)
+        return key, yaml.safe_load(value)
     except yaml.YAMLError:
         raise UsageError(f"the value of '{text}' is no YAML") from None
+
+
+def _set(values: dict[str, Any], key: str, value: object) -> None:
+    """Sets a nested value; groups that are not there are made, for the validation to judge."""
+    target: Any = values
+    *groups, last = key.split(".")
+    for group in groups:
+        inner = target[_place(target, group, key)] if _has(target, group) else None
+        if not isinstance(inner, dict | list):
+            inner = {}
+            target[_place(target, group, key)] = inner
+        target = inner
+    target[_place(target, last, key)] = value
+
+
+def _has(target: dict[str, Any] | list[Any], group: str) -> bool:
+    return isinstance(target, list) or group in target
+
+
+def _place(target: dict[str, Any] | list[Any], name: str, key: str) -> Any:  # noqa: ANN401 - of either
+    """A key of a dictionary, or a position in a list."""
+    if isinstance(target, dict):
+        return name
+    if name.isdecimal() and int(name) < len(target):
+        return int(name)
+    raise UsageError(f"setting '{key}': '{name}' is no number from 0 to {len(target) - 1}")
+
+
+def _joined(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by names with a double underscore, as `preset` takes them."""
+    joined: dict[str, Any] = {}
+    for key, value in settings.items():
+        joined |= _joined(value, f"{prefix}{key}__") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return joined
