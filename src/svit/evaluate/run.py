@@ -38,7 +38,8 @@ class RunOptions:
         chunk: frames that go through the encoder at once; 1 is step by step. Results are the same up to
             rounding.
         memory: frames remembered, the current one included; None is the model's setting.
-        workers: processes on this machine that share the sequences; leave it 1 under torchrun.
+        workers: processes on this machine that share the sequences, and the threads; leave it 1 under
+            torchrun. Results are the same, up to rounding where the number of threads changes it.
         overwrite: throw away what an earlier run left in the output folder; else a run with the same settings
             is gone on from, and one with others is an error.
     """
