@@ -19,7 +19,7 @@ from svit.errors import SvitError, UsageError
 
 if TYPE_CHECKING:
     from svit.train.experiment import Experiment
-    from svit.train.loop import Training
+    from svit.train.loop import Event, Training
     from svit.train.profiling import StepProfiler
 
 PATIENCE = 5.0
@@ -189,10 +189,19 @@ def _run(training: Training, profiler: StepProfiler | None) -> None:
         if profiler:
             stack.enter_context(closing(profiler))
         for event in training.run(lambda: stop.received or bool(profiler and profiler.next_step())):
-            if screen:
-                screen.show(event)
-                for warning in log_event(writers, event):
-                    screen.show(warning)
+            for each in (event, *log_event(writers, event)):
+                if screen and not _is_result(each, training):
+                    screen.show(each)
+
+
+def _weights(training: Training) -> Path:
+    """The finished model."""
+    return training.output / f"{training.experiment.model_settings().name}.safetensors"
+
+
+def _is_result(event: Event, training: Training) -> bool:
+    """Whether the event says what stdout will say."""
+    return getattr(event, "text", "") == f"weights: {_weights(training)}"
 
 
 def _print_profile(profiler: StepProfiler | None) -> None:
@@ -212,4 +221,4 @@ def _print_results(training: Training) -> None:
     best = training.output / "best.safetensors"
     if best.is_file() and training.state.best is not None:
         print(f"best:    {best} (HOTA {training.state.best[0]:.1f} at step {training.state.best[1]})")
-    print(f"weights: {training.output / training.experiment.model_settings().name}.safetensors")
+    print(f"weights: {_weights(training)}")

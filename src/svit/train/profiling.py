@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class StepProfiler:
     def __init__(self, output: Path) -> None:
         self.trace = output / "trace.json.gz"
         self.done, self.table = False, ""
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else it tells on stderr that it starts and stops
         activities = [ProfilerActivity.CPU]
         if torch.cuda.is_available():
             activities.append(ProfilerActivity.CUDA)
@@ -74,12 +76,14 @@ def costliest(averages: Any, steps: int) -> str:  # noqa: ANN401 - torch's Event
     cpu, device = (sum(row[column] for row in rows) or 1.0 for column in (2, 3))
     by_device = any(row[3] for row in rows)
     rows.sort(key=lambda row: row[3 if by_device else 2], reverse=True)
-    lines = [
-        f"{'operation':<44} {'calls/step':>10} {'CPU ms/step':>12} {'CPU':>5} {'GPU ms/step':>12} {'GPU':>5}"
-    ]
+    lines = [_row("operation", "calls/step", ("CPU ms/step", "CPU"), ("GPU ms/step", "GPU"), by_device)]
     for name, count, on_cpu, on_device in rows[:SHOWN]:
-        lines.append(
-            f"{name[:44]:<44} {count / steps:>10.1f} {on_cpu / steps / 1e3:>12.2f} {on_cpu / cpu:>5.0%} "
-            f"{on_device / steps / 1e3:>12.2f} {on_device / device:>5.0%}"
-        )
+        of_cpu = f"{on_cpu / steps / 1e3:.2f}", f"{on_cpu / cpu:.0%}"
+        of_device = f"{on_device / steps / 1e3:.2f}", f"{on_device / device:.0%}"
+        lines.append(_row(name, f"{count / steps:.1f}", of_cpu, of_device, by_device))
     return "\n".join(lines)
+
+
+def _row(name: str, calls: str, cpu: tuple[str, str], device: tuple[str, str], by_device: bool) -> str:
+    row = f"{name[:44]:<44} {calls:>10} {cpu[0]:>12} {cpu[1]:>5}"
+    return f"{row} {device[0]:>12} {device[1]:>5}" if by_device else row
