@@ -32,11 +32,17 @@ def root(tmp_path):
 
 
 def test_every_data_set_says_where_it_is_expected():
-    assert dataset_names() == sorted(PRESETS)
+    assert dataset_names() == sorted([*PRESETS, "sample"])
     for name, (folder, part) in PRESETS.items():
         config = dataset_config(name)
         assert (config.name, config.folder, config.part) == (name, folder, part)
         assert config.root.parts[0] == "data"
+
+
+def test_the_sample_clip_is_a_data_set_that_is_always_there():
+    (sample,) = load_dataset("sample")
+    assert (sample.name, sample.frames) == ("one-by-one", 700)
+    assert len(sample.ground_truth) == 565
 
 
 def test_a_data_set_is_its_sequences_once_with_their_part_of_the_ground_truth(root):

@@ -86,7 +86,7 @@ def evaluate(
     ] = None,
     precision: Annotated[str | None, typer.Option(help="fp32 (default), bf16 or fp16.")] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Throw away what a run with other settings left in -o.")
+        bool, typer.Option("--overwrite", help="Start anew: throw away what an earlier run left in -o.")
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all numbers, unrounded, as JSON instead of a table.")

@@ -31,7 +31,7 @@ class DatasetConfig(Settings):
     """Where a data set's sequences are, and which of them and of their frames count."""
 
     name: str = Field("custom", description="name of the data set")
-    root: Path = Field(Path(), description="folder the data set was unpacked to")
+    root: Path = Field(Path(), description="folder the data set was unpacked to; `sample`: comes with svit")
     folder: str = Field("train", description="folder of the sequences inside the root")
     sequences: str = Field("*", description="pattern of the sequences' names")
     part: Part = Field(
@@ -68,6 +68,11 @@ class EvalSequence:
     def frames(self) -> int:
         """Number of frames."""
         return self.last - self.first + 1
+
+
+def data_root(root: Path) -> Path:
+    """The folder data sets were unpacked to; `sample` stands for that of the clip that comes with svit."""
+    return Path(str(resources.files("svit") / "assets")) if root == Path("sample") else root
 
 
 def dataset_names() -> list[str]:
@@ -111,7 +116,7 @@ def load_dataset(
         raise UsageError(f"unknown part '{part}'; {nearest(part, list(PARTS))}")
     if str(name_or_path) in dataset_names():
         config = dataset_config(str(name_or_path))
-        folders = _preset_folders(config, config.root if root is None else Path(root))
+        folders = _preset_folders(config, data_root(config.root if root is None else Path(root)))
         return [load_sequence(folder, part or config.part) for folder in folders]
     if root is not None:
         raise UsageError(f"--root goes with a data set's name, not with the folder {name_or_path}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from svit.data.people import corners
 from svit.types import Image
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def draw_failure(failure: Failure, frames: FrameReader, gt: Rows, results: Rows)
     pictures = []
     for number in failure.frames:
         image = frames[number - 1]
-        window = _window(_corners(of_person), image.shape[1], image.shape[0])
+        window = _window(corners(of_person[:, 2:6]), image.shape[1], image.shape[0])
         tracks = results[results[:, FRAME] == number]
         if failure.tracks:
             tracks = tracks[np.isin(tracks[:, ID], failure.tracks)]
@@ -162,11 +163,6 @@ def _people(gt: Rows, ids: Ints) -> Iterator[tuple[int, Ints]]:
         gt = gt[np.trunc(gt[:, CONFIDENCE]) != 0]
     for person in np.unique(ids).tolist():
         yield int(person), np.unique(gt[gt[:, ID] == person, FRAME]).astype(np.int64)
-
-
-def _corners(rows: Rows) -> Floats:
-    """Boxes (N, 4) left, top, right, bottom."""
-    return np.concatenate((rows[:, 2:4], rows[:, 2:4] + rows[:, 4:6]), axis=1)
 
 
 def _window(boxes: Floats, width: int, height: int) -> tuple[int, int, int, int]:
@@ -194,9 +190,10 @@ def _picture(image: Image, window: tuple[int, int, int, int], person: Rows, trac
     # Drawn at the size of the cell, so that lines and letters stay sharp and readable; the tracks last,
     # because a dashed box would make their labels unreadable.
     canvas = PillowImage.fromarray(np.ascontiguousarray(small))
-    for box in ((_corners(person) - corner) * scale).tolist():
+    for box in ((corners(person[:, 2:6]) - corner) * scale).tolist():
         _dashed(ImageDraw.Draw(canvas), box)
-    return draw_tracks(np.asarray(canvas), _detections((_corners(tracks) - corner) * scale, tracks[:, ID]))
+    boxes = (corners(tracks[:, 2:6]) - corner) * scale
+    return draw_tracks(np.asarray(canvas), _detections(boxes, tracks[:, ID]))
 
 
 def _detections(boxes: Floats, ids: Floats) -> sv.Detections:

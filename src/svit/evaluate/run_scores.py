@@ -9,18 +9,15 @@ import numpy as np
 
 from svit.data.datasets import EvalSequence
 from svit.data.mot_files import Rows, read_rows
+from svit.data.people import corners, ignored_rows
 from svit.evaluate.detection import FrameBoxes, score_detections
 from svit.evaluate.evaluation import Evaluation, Latency, SequenceResult, Speed
 from svit.evaluate.mot import SequenceScore, combine, score_sequence
 from svit.evaluate.mot_rows import Table, scored_overlaps
 from svit.evaluate.online import frames_until_found
-from svit.evaluate.overlaps import Boxes, Floats, Mask
+from svit.evaluate.overlaps import Boxes, Floats
 from svit.evaluate.run_folder import ONLINE, TRACKS, RunFolder, SequenceOutput
 from svit.types import Progress
-
-_CONFIDENCE, _CLASS = 6, 7
-_PEOPLE = (-1, 1)  # MOT15 has no classes
-_IGNORED = (2, 7, 8, 12)  # person on vehicle, static person, distractor, reflection
 
 
 @dataclass(frozen=True)
@@ -102,12 +99,11 @@ def people_of(name: str, truth: Rows) -> Boxes:
 def frame_boxes(sequence: EvalSequence, people: Boxes, output: SequenceOutput) -> Iterator[FrameBoxes]:
     """Frame by frame what the detections are scored against.
 
-    Truth are the people that count; people with confidence 0 and rows of the classes person on vehicle,
-    static person, distractor and reflection are ignored.
+    Truth are the people that count; `svit.data.people.ignored_rows` are ignored.
     """
     rows = sequence.ground_truth
-    ignored = rows[_ignored(rows)]
-    truth_boxes, ignored_boxes = _corners(people.xywh), _corners(ignored[:, 2:6])
+    ignored = rows[ignored_rows(rows)]
+    truth_boxes, ignored_boxes = corners(people.xywh), corners(ignored[:, 2:6])
     for frame in range(sequence.first, sequence.last + 1):
         found = output.frame == frame
         yield FrameBoxes(
@@ -116,21 +112,6 @@ def frame_boxes(sequence: EvalSequence, people: Boxes, output: SequenceOutput) -
             output.xyxy[found],
             output.score[found],
         )
-
-
-def _ignored(rows: Rows) -> Mask:
-    if rows.shape[1] <= _CONFIDENCE:
-        return np.zeros(len(rows), bool)
-    unsure: Mask = np.trunc(rows[:, _CONFIDENCE]) == 0
-    if rows.shape[1] <= _CLASS:
-        return unsure
-    classes = np.trunc(rows[:, _CLASS])
-    ignored: Mask = (unsure & np.isin(classes, _PEOPLE)) | np.isin(classes, _IGNORED)
-    return ignored
-
-
-def _corners(xywh: Floats) -> Floats:
-    return np.concatenate((xywh[:, :2], xywh[:, :2] + xywh[:, 2:]), axis=1)
 
 
 def _latency(scored: Sequence[_Scored]) -> Latency:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 
 from svit.data.clips import Clips
+from svit.data.datasets import data_root
 from svit.data.scenes import load_scenes
 from svit.errors import DataError, OutputError, TrainingError, UsageError
 from svit.train.batches import LoadedBatch, Share, load_batches
@@ -64,11 +64,6 @@ class Scores:
 
 Event = Report | Note | Scores
 """What a training tells while it runs."""
-
-
-def data_root(root: Path) -> Path:
-    """The folder that paths of an experiment start from; `sample` is where the sample clip was installed."""
-    return Path(str(resources.files("svit") / "assets")) if root == Path("sample") else root
 
 
 def load_clips(experiment: Experiment, progress: Progress = no_progress) -> Clips:

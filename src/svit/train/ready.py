@@ -8,12 +8,11 @@ from pathlib import Path
 
 import torch
 
-from svit.data.datasets import load_dataset
+from svit.data.datasets import data_root, load_dataset
 from svit.data.scenes import SourceConfig
 from svit.errors import DataError, UsageError, WeightsError
 from svit.train.experiment import EvaluateConfig, Experiment
 from svit.train.loggers import wanted_loggers
-from svit.train.loop import data_root
 from svit.video.output import output_error
 
 PREPARE = {
