@@ -130,8 +130,10 @@ def _preview(experiment: Experiment, path: Path) -> None:
     from svit.data.augment.opencv import use_one_thread
     from svit.data.augment.preview import preview
     from svit.train.loop import load_clips
+    from svit.video.output import PartFile
 
     use_one_thread()
+    PartFile(path, (".png",)).discard()  # a path that cannot be written is found before the data are read
     clips = load_clips(experiment, progress_bar)
     samples = [clips[number] for number in progress_bar(range(SHOWN), "clips")]
     preview([sample.clip for sample in samples], path)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
-SKIPPED, WARM_UP, MEASURED = 3, 2, 5
+SKIPPED, WARM_UP, MEASURED = 3, 2, 3
 """Steps: before anything (caches fill, workers start), with the profiler running in, and counted."""
 
 SHOWN = 15
