@@ -112,8 +112,8 @@ def test_frames_of_a_clip_are_of_one_video_and_in_order(root: Path) -> None:
             assert len({grey // FRAMES for grey in greys}) == 1
 
 
-def test_first_last_and_every_choose_where_clips_start(root: Path) -> None:
-    scenes = scenes_of(root, pattern="V1", first=2, last=5, every=2)
+def test_part_and_every_choose_where_clips_start(root: Path) -> None:
+    scenes = scenes_of(root, pattern="V1", part="2-5", every=2)
     videos = [scene for scene in scenes if len(scene) > 1]
     assert [len(scene) for scene in videos] == [4]
     assert videos[0].starts.tolist() == [0, 2]
@@ -143,7 +143,7 @@ def test_the_last_clips_may_be_plain(root: Path) -> None:
 
 
 def test_sequences_in_mot_layout_are_a_source_too(shared: Path) -> None:
-    config = SourceConfig(sequences=Path("tracking/train/PETS09-S2L1-A"), last=20)
+    config = SourceConfig(sequences=Path("tracking/train/PETS09-S2L1-A"), part="1-20")
     (scene,) = load_scenes(config, shared / "data")
     assert len(scene) == 20
     labels, image = scene.labels(4), scene.clip([4]).frames[0]

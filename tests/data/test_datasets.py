@@ -146,7 +146,13 @@ def refused(kind, says, *arguments, **options):
 
 def test_a_misspelt_name_or_part_suggests_the_nearest(root):
     refused(UsageError, "no data set or folder 'mot17-haf'; did you mean 'mot17-half'", "mot17-haf")
-    refused(UsageError, "unknown part 'half-vall'; did you mean 'half-val'", "mot17-half", root, "half-vall")
+    refused(
+        UsageError,
+        "unknown part 'half-vall'; it is all, half-train, half-val, or frames as in 281-397",
+        "mot17-half",
+        root,
+        "half-vall",
+    )
     refused(UsageError, "--root goes with a data set's name", root / "train", root)
 
 
@@ -235,7 +241,18 @@ def test_a_frame_that_disappears_later_is_an_error_and_so_is_a_broken_one(tmp_pa
         list(read_frames(sequence))
 
 
+def test_a_part_may_be_any_frames(root):
+    folder = root / "train" / "MOT17-04-FRCNN"
+    sequence = load_sequence(folder, "3-5")
+    assert (sequence.first, sequence.last) == (3, 5)
+    assert set(sequence.ground_truth[:, 0]) == {3, 4, 5}
+    with pytest.raises(DataError, match="has 8 frames, too few for 7-9"):
+        load_sequence(folder, "7-9")
+    for wrong in ("0-3", "5-3", "3-"):
+        refused(UsageError, f"unknown part '{wrong}'", folder, None, wrong)
+
+
 def test_a_sequence_too_short_to_halve_is_an_error(tmp_path):
     folder = make_sequence(tmp_path / "A", 2)
-    with pytest.raises(DataError, match="2 frames are too few for half-val"):
+    with pytest.raises(DataError, match="has 2 frames, too few for half-val"):
         load_sequence(folder, "half-val")

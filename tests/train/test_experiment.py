@@ -130,7 +130,7 @@ def test_an_own_file_is_named_after_itself_unless_it_says_otherwise(written):
         ("schedule.plain_epochs=26", "plain_epochs are longer than epochs"),
         ("data.clip.strides=[3, 1]", "strides .3, 1. must be the least and the greatest, from 1"),
         ("data.clip.strides=[0, 1]", "strides .0, 1. must be"),
-        ("data.sources.0.last=200", "data.sources.0 ends with frame 200, before its first, 235"),
+        ("data.sources.0.part=235-200", "unknown part '235-200'"),
         ("data.augment.height=161", "'data.augment.height' .*multiple of 32"),
         ("model.preset=large", "frames of 288x160, model large needs multiples of 28 pixels"),
         ("batch", "'batch' is no setting; write key=value"),

@@ -65,7 +65,7 @@ def evaluate(
         Path | None, typer.Option("--data", "--root", help="Folder that the data set was unpacked to.")
     ] = None,
     part: Annotated[
-        str | None, typer.Option(help="Frames of each sequence: all, half-train or half-val.")
+        str | None, typer.Option(help="Frames of each sequence: all, half-train, half-val or FIRST-LAST.")
     ] = None,
     output: Annotated[
         Path | None,
@@ -269,7 +269,7 @@ def _run_model(run: ModelRun, output: Path | None, as_json: bool) -> int:
     from svit.evaluate.table import run_table
     from svit.weights import DEFAULT_MODEL, load
 
-    sequences = load_dataset(run.data_set, run.root, run.part)  # type: ignore[arg-type]  # it checks the name
+    sequences = load_dataset(run.data_set, run.root, run.part)
     model = load(run.checkpoint or DEFAULT_MODEL, local_device(run.device), run.precision)  # type: ignore[arg-type]
     folder = output or run.folder
     if run.options["overwrite"]:

@@ -5,26 +5,42 @@ A name is one YAML file in `svit/configs/datasets/`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import resources
 from itertools import islice
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated
 
 import numpy as np
 import yaml
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from svit.config import Settings, nearest, validated
-from svit.data.mot_files import Rows, SequenceInfo, read_rows, read_sequence_info
+from svit.data.mot_files import Rows, read_rows, read_sequence_info
 from svit.errors import DataError, SourceError, UsageError
 from svit.types import Frame
 from svit.video import open_source
 from svit.video.images import image_paths, read_image
 
-Part = Literal["all", "half-train", "half-val"]
-PARTS: tuple[Part, ...] = get_args(Part)
+PARTS = ("all", "half-train", "half-val")
+
+
+def check_part(part: str) -> str:
+    """A part's name as it is.
+
+    Raises:
+        ValueError: it is none, or ends before it begins.
+    """
+    numbers = re.fullmatch(r"([1-9]\d*)-(\d+)", part)
+    if part in PARTS or (numbers and int(numbers[1]) <= int(numbers[2])):
+        return part
+    raise ValueError(f"unknown part '{part}'; it is all, half-train, half-val, or frames as in 281-397")
+
+
+Part = Annotated[str, AfterValidator(check_part)]
+"""Which frames of a sequence: all of them, a half, or those from the first to the last number, from 1."""
 
 
 class DatasetConfig(Settings):
@@ -35,7 +51,7 @@ class DatasetConfig(Settings):
     folder: str = Field("train", description="folder of the sequences inside the root")
     sequences: str = Field("*", description="pattern of the sequences' names")
     part: Part = Field(
-        "all", description="all frames; half-train: the first N//2 + 1 of N; half-val: the rest (ByteTrack)"
+        "all", description="all; half-train: the first N//2 + 1 frames; half-val: the rest; or FIRST-LAST"
     )
 
 
@@ -62,7 +78,7 @@ class EvalSequence:
     width: int
     height: int
     ground_truth: Rows = field(repr=False, compare=False)
-    part: Part = "all"
+    part: str = "all"
 
     @property
     def frames(self) -> int:
@@ -96,7 +112,7 @@ def dataset_config(name: str) -> DatasetConfig:
 
 
 def load_dataset(
-    name_or_path: str | Path, root: str | Path | None = None, part: Part | None = None
+    name_or_path: str | Path, root: str | Path | None = None, part: str | None = None
 ) -> list[EvalSequence]:
     """The sequences of a data set, with their ground truth, sorted by name.
 
@@ -112,8 +128,10 @@ def load_dataset(
         UsageError: unknown name or part.
         DataError: a folder, an image or a ground truth is missing, or a ground truth does not fit.
     """
-    if part is not None and part not in PARTS:
-        raise UsageError(f"unknown part '{part}'; {nearest(part, list(PARTS))}")
+    try:
+        part = None if part is None else check_part(part)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     if str(name_or_path) in dataset_names():
         config = dataset_config(str(name_or_path))
         folders = _preset_folders(config, data_root(config.root if root is None else Path(root)))
@@ -123,14 +141,14 @@ def load_dataset(
     return [load_sequence(folder, part or "all") for folder in _own_folders(Path(name_or_path))]
 
 
-def load_sequence(folder: Path, part: Part = "all") -> EvalSequence:
+def load_sequence(folder: Path, part: str = "all") -> EvalSequence:
     """One sequence in MOTChallenge's layout; every frame of the part is looked for, none is opened.
 
     Raises:
         DataError: seqinfo.ini, an image or gt.txt is missing or does not fit; the message names it.
     """
     info = read_sequence_info(folder)
-    first, last = _range(info, part)
+    first, last = frame_range(part, info.length, folder)
     if info.video is None:
         source = info.images or folder / "img1"
         _image_files(source, first, last)
@@ -169,16 +187,23 @@ def read_frames(sequence: EvalSequence) -> Iterator[Frame]:
         )
 
 
-def _range(info: SequenceInfo, part: Part) -> tuple[int, int]:
-    """First and last frame of a part, from 1; the halves are the official converter's."""
-    middle = info.length // 2 + 1
-    if part == "all":
-        return 1, info.length
-    if part == "half-train":
-        return 1, min(middle, info.length)
-    if middle >= info.length:
-        raise DataError(f"{info.folder}: {info.length} frames are too few for {part}; it would be empty")
-    return middle + 1, info.length
+def frame_range(part: str, length: int, where: object) -> tuple[int, int]:
+    """First and last frame of a part, from 1; the halves are the official converter's.
+
+    Args:
+        part: see `Part`.
+        length: frames of the sequence.
+        where: what an error calls it.
+
+    Raises:
+        DataError: the sequence has no such frames.
+    """
+    middle = length // 2 + 1
+    halves = {"all": (1, length), "half-train": (1, min(middle, length)), "half-val": (middle + 1, length)}
+    first, last = halves[part] if part in halves else (int(number) for number in part.split("-"))
+    if not first <= last <= length:
+        raise DataError(f"{where}: has {length} frames, too few for {part}")
+    return first, last
 
 
 def _image_files(folder: Path, first: int, last: int) -> list[Path]:

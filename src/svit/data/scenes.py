@@ -16,7 +16,7 @@ from svit.config import Settings
 from svit.data.augment.clip import FrameLabels, LabelledClip
 from svit.data.coco_types import CocoVideo
 from svit.data.coco_video import read_coco_video
-from svit.data.datasets import EvalSequence, Part, load_dataset
+from svit.data.datasets import EvalSequence, Part, frame_range, load_dataset
 from svit.data.images_root import find_images
 from svit.data.people import corners, ignored_rows, people_rows
 from svit.data.video_frames import open_frames
@@ -43,9 +43,7 @@ class SourceConfig(Settings):
         None, description="instead of annotations: folder of sequences (or of one) in MOTChallenge's layout"
     )
     pattern: str = Field("*", description="of the sequences' or videos' names, as in MOT17-*-FRCNN")
-    part: Part = Field("all", description="of each sequence: all frames, or a half of them")
-    first: int = Field(1, gt=0, description="first frame of each sequence that is used, from 1")
-    last: int | None = Field(None, gt=0, description="last frame of each sequence that is used")
+    part: Part = Field("all", description="of each sequence: all frames, a half, or FIRST-LAST, from 1")
     every: int = Field(1, gt=0, description="clips start at every n-th of these frames")
     share: float = Field(
         1.0, gt=0, description="passes over the frames per epoch; 0.1 is a new tenth each time"
@@ -139,7 +137,7 @@ def load_scenes(config: SourceConfig, root: Path, progress: Progress = no_progre
 
 def _sequence(sequence: EvalSequence, config: SourceConfig) -> Scene:
     """A sequence in MOTChallenge's layout; a row's place is its frame's place."""
-    first, last = max(sequence.first, config.first), min(sequence.last, config.last or sequence.last)
+    first, last = sequence.first, sequence.last
     rows = sequence.ground_truth
     people, ignored = rows[people_rows(rows)], rows[ignored_rows(rows)]
 
@@ -166,9 +164,10 @@ def _annotated(config: SourceConfig, root: Path, progress: Progress) -> list[Sce
     for video, name in enumerate(coco.videos.name):
         frames = coco.video_frames[video]
         numbers = coco.images.mot_frame_id[frames]
-        used = (numbers >= config.first) & (numbers <= (config.last or numbers.max(initial=1)))
-        frames, numbers = frames[used], numbers[used]
         if len(frames) and fnmatch(name, config.pattern):
+            first, last = frame_range(config.part, int(numbers.max()), f"{coco.path}, video {name}")
+            used = (numbers >= first) & (numbers <= last)
+            frames, numbers = frames[used], numbers[used]
             file = coco.videos.video_file[video]
             pictures: Pictures = stills if file is None else open_frames(images / file, cache=KEPT)
             positions = frames if file is None else numbers.astype(np.int64) - 1

@@ -148,11 +148,6 @@ class Experiment(Settings):
             raise ValueError(
                 f"data.clip.strides ({least}, {greatest}) must be the least and the greatest, from 1"
             )
-        for number, source in enumerate(self.data.sources):
-            if source.last is not None and source.last < source.first:
-                raise ValueError(
-                    f"data.sources.{number} ends with frame {source.last}, before its first, {source.first}"
-                )
         return self
 
     @model_validator(mode="after")
