@@ -252,6 +252,11 @@ def test_a_part_may_be_any_frames(root):
         refused(UsageError, f"unknown part '{wrong}'", folder, None, wrong)
 
 
+def test_a_pattern_chooses_sequences_before_they_are_looked_at(root):
+    (only,) = load_dataset(root / "train", part="1-8", pattern="MOT17-04-SDP")
+    assert only.name == "MOT17-04-SDP"
+
+
 def test_a_sequence_too_short_to_halve_is_an_error(tmp_path):
     folder = make_sequence(tmp_path / "A", 2)
     with pytest.raises(DataError, match="has 2 frames, too few for half-val"):

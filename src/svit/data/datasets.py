@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from importlib import resources
 from itertools import islice
 from pathlib import Path
@@ -112,7 +113,7 @@ def dataset_config(name: str) -> DatasetConfig:
 
 
 def load_dataset(
-    name_or_path: str | Path, root: str | Path | None = None, part: str | None = None
+    name_or_path: str | Path, root: str | Path | None = None, part: str | None = None, pattern: str = "*"
 ) -> list[EvalSequence]:
     """The sequences of a data set, with their ground truth, sorted by name.
 
@@ -123,6 +124,7 @@ def load_dataset(
         root: of a data set given by its name, the folder it was unpacked to; None is `data/...` as in
             `svit prepare`.
         part: of each sequence, the frames to look at; None is the data set's own, all for a folder.
+        pattern: of the names of the sequences to take, as in a shell.
 
     Raises:
         UsageError: unknown name or part.
@@ -135,10 +137,11 @@ def load_dataset(
     if str(name_or_path) in dataset_names():
         config = dataset_config(str(name_or_path))
         folders = _preset_folders(config, data_root(config.root if root is None else Path(root)))
-        return [load_sequence(folder, part or config.part) for folder in folders]
+        return [load_sequence(f, part or config.part) for f in folders if fnmatch(f.name, pattern)]
     if root is not None:
         raise UsageError(f"--root goes with a data set's name, not with the folder {name_or_path}")
-    return [load_sequence(folder, part or "all") for folder in _own_folders(Path(name_or_path))]
+    folders = _own_folders(Path(name_or_path))
+    return [load_sequence(f, part or "all") for f in folders if fnmatch(f.name, pattern)]
 
 
 def load_sequence(folder: Path, part: str = "all") -> EvalSequence:

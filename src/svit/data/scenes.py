@@ -128,8 +128,8 @@ def load_scenes(config: SourceConfig, root: Path, progress: Progress = no_progre
         scenes = _annotated(config, root, progress)
     else:
         assert config.sequences is not None
-        found = load_dataset(root / config.sequences, part=config.part)
-        scenes = [_sequence(s, config) for s in found if fnmatch(s.name, config.pattern)]
+        found = load_dataset(root / config.sequences, part=config.part, pattern=config.pattern)
+        scenes = [_sequence(sequence, config) for sequence in found]
     if not scenes:
         raise DataError(f"{root / (config.annotations or config.sequences or '')}: no frames to train on")
     return scenes
