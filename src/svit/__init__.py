@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from svit.model.memory import StreamMemory
     from svit.model.video_model import VideoModel, build
     from svit.stream import Stream, track
-    from svit.types import Frame, FrameResult
+    from svit.types import ActionScores, Frame, FrameResult
     from svit.weights import load
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ActionScores": "svit.types",
     "Frame": "svit.types",
     "FrameResult": "svit.types",
     "OutputError": "svit.errors",
@@ -35,6 +36,7 @@ _PARTS = ("data", "evaluate", "tracking", "video", "weights")
 """Packages whose names are public under their own: `svit.weights.load_official`."""
 
 __all__ = [
+    "ActionScores",
     "Frame",
     "FrameResult",
     "OutputError",

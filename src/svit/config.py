@@ -95,6 +95,52 @@ class DetectorConfig(Settings):
     )
 
 
+class ActionConfig(Settings):
+    """Frame token, temporal decoder and classifier (docs/model.md, "Actions")."""
+
+    class_names: tuple[str, ...] = Field(min_length=1, description="one name per class; they must differ")
+    token: Literal["mean", "cls", "attention"] = Field(
+        "mean",
+        description="what stands for a frame: the mean of the last map, CLIP's class token, or a learned "
+        "query's pick",
+    )
+    decoder: Literal["bidirectional", "causal", "mean", "patch_query"] = Field(
+        "bidirectional",
+        description="transformer over the window; causal with its own K/V cache; one layer and a mean, blind "
+        "to order; or a query over the memory's keys and values of the last blocks",
+    )
+    window: int = Field(16, gt=0, description="frame tokens that the decoder sees at most")
+    width: int | None = Field(None, gt=0, description="channels of the decoder; none is the encoder's")
+    heads: int | None = Field(
+        None, gt=0, description="its attention heads; width must be a multiple; none is the encoder's"
+    )
+    depth: int | None = Field(None, gt=0, description="its layers; none is 4, and 1 for the decoder mean")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the decoder's layers")
+    head_dropout: float = Field(0.5, ge=0, lt=1, description="dropout before the classifier")
+    drop_path: float = Field(
+        0.1, ge=0, lt=1, description="stochastic depth rate of the decoder's last layer; linear from 0"
+    )
+    rate: float | None = Field(
+        None, gt=0, description="frames a second that enter the window, as trained on; none is every frame"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        twice = sorted({name for name in self.class_names if self.class_names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two classes are named '{twice[0]}'")
+        if self.decoder == "patch_query" and self.token != "mean":
+            raise ValueError(f"patch_query reads no frame tokens; token '{self.token}' would not be used")
+        if self.decoder == "patch_query" and self.rate is not None:
+            raise ValueError("patch_query sees every frame of the memory; rate would not be used")
+        return self
+
+    @property
+    def layers(self) -> int:
+        """Layers of the decoder."""
+        return self.depth or (1 if self.decoder == "mean" else 4)
+
+
 class InputConfig(Settings):
     """How a picture becomes the network's input (semantics: fit, normalise, pad)."""
 
@@ -127,12 +173,13 @@ class TrackerConfig(Settings):
 
 
 class ModelConfig(Settings):
-    """A whole model: encoder, optional pyramid and detector, its input and its tracker."""
+    """A whole model: encoder, optional pyramid, detector and action head, its input and its tracker."""
 
     name: str = Field("custom", description="preset or file the model was made from")
     encoder: EncoderConfig = EncoderConfig()
     pyramid: bool = Field(True, description="feature pyramid on three encoder outputs")
     detector: DetectorConfig | None = DetectorConfig()
+    action: ActionConfig | None = None
     input: InputConfig = InputConfig()
     tracker: TrackerConfig = TrackerConfig()
 
@@ -143,6 +190,32 @@ class ModelConfig(Settings):
         if self.detector and not self.pyramid:
             raise ValueError("a detector needs the pyramid")
         return self
+
+    @model_validator(mode="after")
+    def _action_fits(self) -> Self:
+        action, encoder = self.action, self.encoder
+        if action is None:
+            return self
+        width, heads = self.action_size
+        if width % heads:
+            raise ValueError(f"action width {width} is not a multiple of action heads {heads}")
+        if action.decoder != "patch_query":
+            if not encoder.outputs:
+                raise ValueError("an action head needs an output of the encoder; encoder.outputs is empty")
+        elif not encoder.temporal:
+            raise ValueError("patch_query reads the memory; encoder.temporal is off, so there is none")
+        elif action.layers > encoder.depth:
+            raise ValueError(
+                f"patch_query reads the last {action.layers} blocks, but encoder.depth is {encoder.depth}"
+            )
+        return self
+
+    @property
+    def action_size(self) -> tuple[int, int]:
+        """Width and heads of the action head's decoder; the encoder's where there is no other."""
+        own = self.action
+        width, heads = (own.width, own.heads) if own else (None, None)
+        return width or self.encoder.width, heads or self.encoder.heads
 
     @property
     def stride(self) -> int:

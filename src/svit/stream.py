@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -21,7 +22,7 @@ from svit.model.memory import StreamMemory
 from svit.model.preprocess import check_image, preprocess
 from svit.model.video_model import VideoModel
 from svit.tracking import ByteTracker
-from svit.types import Frame, FrameResult
+from svit.types import ActionScores, Frame, FrameResult
 from svit.video import Source, open_source
 from svit.weights import DEFAULT_MODEL, Precision, load
 
@@ -37,37 +38,73 @@ class Tracker(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """Which frames enter an action head's window: those nearest behind a regular grid in time.
+
+    A camera of 60 frames a second and a file of 12 are then seen alike. A source slower than the rate gives
+    all its frames.
+
+    Attributes:
+        rate: frames a second; None takes every frame.
+        start: timestamp of the first frame, seconds; None before it.
+        taken: number of the grid's interval that was taken last.
+    """
+
+    rate: float | None
+    start: float | None = None
+    taken: int = -1
+
+    _EARLY = 0.27
+    """Share of an interval by which a frame may come early: a source of exactly the trained rate then loses
+    none to jitter. No small fraction, else sources of a few times the rate have frames on the border."""
+
+    def next(self, timestamp: float) -> tuple[bool, Sampling]:
+        """Whether the frame of this time enters, and the sampling after it."""
+        if self.rate is None:
+            return True, self
+        if self.start is None:
+            return True, replace(self, start=timestamp, taken=0)
+        interval = math.floor((timestamp - self.start) * self.rate + self._EARLY)
+        # Unequal, not greater: a clock that was set back must not blind the stream until it catches up.
+        return interval != self.taken, replace(self, taken=interval)
+
+
 class Stream:
     """ONE video or camera, frame by frame. Any number of streams may share a model.
 
     Args:
-        model: with a detector, from `svit.load` or `svit.build`. Not changed, holds no state.
+        model: with a detector, an action head or both, from `svit.load` or `svit.build`. Not changed, holds
+            no state. Without a detector there are no detections and no tracks.
         memory: frames remembered, the current one included; None is the model's own setting.
         tracker: association; None is `svit.tracking.ByteTracker` with the model's settings.
 
     Raises:
-        UsageError: the model has no detector, or the memory is below 1.
+        UsageError: the model has neither detector nor action head, or the memory is below 1.
     """
 
     def __init__(self, model: VideoModel, memory: int | None = None, tracker: Tracker | None = None) -> None:
-        if model.detector is None:
-            raise UsageError(f"model '{model.config.name}' has no detector, so it cannot track")
+        if model.detector is None and model.action is None:
+            raise UsageError(
+                f"model '{model.config.name}' has no detector, so it cannot track, and no action head"
+            )
         settings = model.config.encoder
         self.model = model
         self.tracker: Tracker = tracker or ByteTracker(**model.config.tracker.model_dump())
         self._memory = StreamMemory(settings.memory if memory is None else memory, settings.eviction)
+        self._sampling = Sampling(None if model.config.action is None else model.config.action.rate)
         self._input_shape: tuple[int, ...] | None = None
         self._frames = 0
 
     def step(self, frame: npt.NDArray[np.uint8], timestamp: float | None = None) -> FrameResult:
-        """Detects and tracks in the next frame.
+        """Detects and tracks in the next frame, and recognises actions, as far as the model does.
 
         Args:
             frame: RGB (height, width, 3) uint8, of any size.
             timestamp: seconds since the first frame; None counts 25 frames a second.
 
         Returns:
-            Detections and tracks in the pixels of `frame`.
+            Detections and tracks in the pixels of `frame`; with an action head, the classes' probabilities.
 
         Raises:
             UsageError: not an RGB uint8 picture.
@@ -91,8 +128,8 @@ class Stream:
             One result per frame.
 
         Raises:
-            UsageError: one of them is no RGB uint8 picture, or there are not as many timestamps; then none
-                of the frames has been looked at.
+            UsageError: one of them is no RGB uint8 picture, or timestamps are not as many or not finite; then
+                none of the frames has been looked at.
         """
         for frame in frames:
             check_image(frame)
@@ -100,20 +137,44 @@ class Stream:
             timestamps = [(self._frames + number) / RATE for number in range(len(frames))]
         elif len(timestamps) != len(frames):
             raise UsageError(f"{len(frames)} frames need as many timestamps, got {len(timestamps)}")
+        if not all(math.isfinite(timestamp) for timestamp in timestamps):
+            raise UsageError(f"timestamps must be finite seconds, got {list(timestamps)}")
         results: list[FrameResult] = []
         for _, equals in groupby(zip(frames, timestamps, strict=True), key=lambda pair: pair[0].shape):
             pictures, seconds = zip(*equals, strict=True)
-            for frame, second, found in zip(pictures, seconds, self._detect(pictures), strict=True):
+            seen = self._perceive(pictures, [float(second) for second in seconds])
+            for frame, second, (found, actions) in zip(pictures, seconds, seen, strict=True):
                 tracks = _only_tracks(self.tracker.update(found))
-                results.append(FrameResult(self._frames, float(second), found, tracks, frame))
+                results.append(FrameResult(self._frames, float(second), found, tracks, frame, actions))
                 self._frames += 1
         return results
 
-    def _detect(self, frames: Sequence[npt.NDArray[np.uint8]]) -> list[sv.Detections]:
+    def _perceive(
+        self, frames: Sequence[npt.NDArray[np.uint8]], seconds: Sequence[float]
+    ) -> list[tuple[sv.Detections, ActionScores | None]]:
         """What is in frames of one size, per frame; the memory goes on."""
         inputs = self._prepare(frames)
-        found, self._memory = self.model.detect(inputs, self._memory, [frames[0].shape[:2]])
-        return found[0]
+        sampled, sampling = self._sample(seconds)
+        seen, memory = self.model.perceive(inputs, self._memory, [frames[0].shape[:2]], sampled)
+        self._memory, self._sampling = memory, sampling
+        found = [sv.Detections.empty() for _ in frames] if seen.detections is None else seen.detections[0]
+        return list(zip(found, self._scores(seen.logits, len(frames)), strict=True))
+
+    def _sample(self, seconds: Sequence[float]) -> tuple[torch.Tensor | None, Sampling]:
+        """Which of the next frames enter the window (1, T), None for all, and the sampling after them."""
+        enter, sampling = [], self._sampling
+        for second in seconds:
+            enters, sampling = sampling.next(second)
+            enter.append(enters)
+        return None if all(enter) else torch.tensor([enter]), sampling
+
+    def _scores(self, logits: torch.Tensor | None, frames: int) -> list[ActionScores | None]:
+        """The classes' probabilities, per frame."""
+        action = self.model.config.action
+        if logits is None or action is None:
+            return [None] * frames
+        rows = logits[0].float().softmax(-1).cpu().numpy()
+        return [ActionScores(action.class_names, row) for row in rows]
 
     def _prepare(self, frames: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
         """The network's input (1, T, 3, H, W) of frames of one size; a new memory if it has changed."""
@@ -129,6 +190,7 @@ class Stream:
                 f"frame {self._frames}: the size changes to {size}; the memory starts anew", stacklevel=4
             )
             self._memory = StreamMemory(self._memory.capacity, self._memory.eviction)
+            self._sampling = Sampling(self._sampling.rate)
         self._input_shape = shape
         return inputs[None]
 
@@ -142,6 +204,8 @@ class Stream:
         """
         save = cast(Callable[[], dict[str, Any]], self._tracker_method("state_dict"))
         state: dict[str, Any] = {"frames": self._frames, "input_shape": list(self._input_shape or ())}
+        if self._sampling.start is not None:
+            state["sampling"] = [float(self._sampling.start), self._sampling.taken]
         state |= {f"memory.{key}": value for key, value in self._memory.state_dict().items()}
         return state | {f"tracker.{key}": _portable(value) for key, value in save().items()}
 
@@ -157,11 +221,15 @@ class Stream:
         memory = StreamMemory()
         memory.load_state_dict(_part(state, "memory."))
         weight = self.model.encoder.positions
+        if memory.window is not None and self.model.action is None:
+            raise UsageError("this stream was saved with an action head, the model has none")
+        sampling = _sampling(state, self._sampling.rate)
         saved = {str(tensor.dtype) for layer in memory.layers for tensor in layer}
         if not saved <= {str(weight.dtype)}:
             raise UsageError(f"this stream was saved in {', '.join(saved)}, the model is in {weight.dtype}")
         resume({key: _native(value) for key, value in _part(state, "tracker.").items()})
         self._memory, self._frames, self._input_shape = memory.to(weight.device), frames, tuple(shape) or None
+        self._sampling = sampling
 
     def _tracker_method(self, name: str) -> object:
         method = getattr(self.tracker, name, None)
@@ -259,6 +327,17 @@ def _counts(state: Mapping[str, Any]) -> list[int]:
     if min(counts) < 0:
         raise UsageError("this is not the state of a Stream: frames or input_shape are missing or no numbers")
     return counts
+
+
+def _sampling(state: Mapping[str, Any], rate: float | None) -> Sampling:
+    """Where the sampling was, from a stream's state."""
+    if "sampling" not in state:
+        return Sampling(rate)
+    try:
+        start, taken = state["sampling"]
+        return Sampling(rate, float(start), operator.index(taken))
+    except (TypeError, ValueError):
+        raise UsageError("this is not the state of a Stream: sampling is no time and number") from None
 
 
 def _part(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -46,6 +46,24 @@ class Frame:
     timestamp: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ActionScores:
+    """What a model takes a video for, at one of its frames.
+
+    Attributes:
+        names: of the classes.
+        probabilities: (K,) float32, one per name; they sum to 1.
+    """
+
+    names: tuple[str, ...]
+    probabilities: npt.NDArray[np.float32]
+
+    def top(self, count: int | None = None) -> list[tuple[str, float]]:
+        """The `count` most probable classes (all if None) and their probabilities, falling."""
+        order = np.argsort(-self.probabilities, kind="stable")[:count]
+        return [(self.names[i], float(self.probabilities[i])) for i in order]
+
+
 @dataclass(frozen=True, slots=True)
 class FrameResult:
     """What one step of a `Stream` says about one frame.
@@ -56,6 +74,7 @@ class FrameResult:
         detections: everything the detector kept, boxes xyxy in pixels of the original frame.
         tracks: the boxes that belong to a track, with `tracker_id` set (ids from 0 per stream).
         image: the frame itself, RGB (height, width, 3) uint8; the caller's array, not a copy.
+        actions: what the video is taken for up to this frame; None without an action head.
     """
 
     frame_index: int
@@ -63,3 +82,4 @@ class FrameResult:
     detections: sv.Detections
     tracks: sv.Detections
     image: Image
+    actions: ActionScores | None = None

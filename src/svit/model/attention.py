@@ -6,6 +6,8 @@ width.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +15,22 @@ from torch import Tensor, nn
 from svit.model.layers import from_windows, to_windows
 from svit.model.memory import Advance
 from svit.model.slots import LayerMemory, Recall
+
+
+class Attended(NamedTuple):
+    """What a block's attention gives.
+
+    Attributes:
+        tokens: (B, T, Y, X, C).
+        class_token: (B, T, C), or None without a class token.
+        layer: the block's next memory; None without temporal attention.
+        recall: what the new frames attended to in it; None likewise.
+    """
+
+    tokens: Tensor
+    class_token: Tensor | None
+    layer: LayerMemory | None
+    recall: Recall | None
 
 
 class Attention(nn.Module):
@@ -37,26 +55,34 @@ class Attention(nn.Module):
             self.out_t = nn.Linear(width, width)
             self.alpha = nn.Parameter(torch.full((width,), 1e-4))
 
-    def forward(self, x_BTYXC: Tensor, advance: Advance, block: int) -> tuple[Tensor, LayerMemory | None]:
-        """Normed tokens (B, T, Y, X, C) -> attention's output, same shape, and the block's next memory."""
+    def forward(
+        self, x_BTYXC: Tensor, advance: Advance, block: int, class_BTC: Tensor | None = None
+    ) -> Attended:
+        """Normed tokens (B, T, Y, X, C), and a normed class token (B, T, C) if there is one."""
         rows, columns = x_BTYXC.shape[2:4]
         windows = to_windows(x_BTYXC, self.window)
-        query, key, value = (self._split_heads(t) for t in self.qkv(windows).chunk(3, dim=-1))
-        out = self.out(_join_heads(attend_frame(query, key, value)))
-        layer = None
+        flat = self.qkv(windows).chunk(3, dim=-1)
+        query, key, value = (self._split_heads(t) for t in flat)
+        own = None if class_BTC is None else self.qkv(class_BTC).chunk(3, dim=-1)
+        out = self.out(_join_heads(attend_frame(query, key, value, own)))
+        class_out = None
+        if own is not None:
+            seen = [from_windows(t, rows, columns).flatten(2, 3) for t in flat[1:]]
+            class_out = self.out(attend_class(own, seen[0], seen[1], self.heads))
+        layer = recall = None
         if self.temporal:
-            out_t, layer = self._attend_memory(windows, key, value, advance, block)
+            out_t, recall, layer = self._attend_memory(windows, key, value, advance, block)
             out = out + self.alpha * out_t
-        return from_windows(out, rows, columns), layer
+        return Attended(from_windows(out, rows, columns), class_out, layer, recall)
 
     def _attend_memory(
         self, windows: Tensor, key: Tensor, value: Tensor, advance: Advance, block: int
-    ) -> tuple[Tensor, LayerMemory]:
+    ) -> tuple[Tensor, Recall, LayerMemory]:
         if not self.memory_gradient:
             key, value = key.detach(), value.detach()
         recall, layer = advance.recall(block, key, value)
         query = self._split_heads(self.query_t(windows))
-        return self.out_t(_join_heads(attend_memory(query, recall))), layer
+        return self.out_t(_join_heads(attend_memory(query, recall))), recall, layer
 
     def _split_heads(self, windows: Tensor) -> Tensor:
         """(B, T, M, Y, X, C) -> (B, M, H, Y, T, X, D)."""
@@ -68,12 +94,32 @@ def _join_heads(x_BMHYTXD: Tensor) -> Tensor:
     return x_BMHYTXD.permute(0, 4, 1, 3, 5, 2, 6).flatten(5)
 
 
-def attend_frame(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Multi-head attention inside each window of each frame; all (B, M, H, Y, T, X, D)."""
+def attend_frame(
+    query: Tensor, key: Tensor, value: Tensor, class_token: tuple[Tensor, ...] | None = None
+) -> Tensor:
+    """Multi-head attention inside each window of each frame; all (B, M, H, Y, T, X, D).
+
+    Every window also sees the frame's class token, of which query, key and value (B, T, C) are given.
+    """
     B, M, H, Y, T, X, D = query.shape
     q, k, v = (t.permute(0, 1, 4, 2, 3, 5, 6).reshape(B * M * T, H, Y * X, D) for t in (query, key, value))
+    if class_token is not None:
+        _, own_k, own_v = (t.view(B, 1, T, H, 1, D).expand(B, M, T, H, 1, D) for t in class_token)
+        k, v = (torch.cat([t, own.reshape(B * M * T, H, 1, D)], 2) for t, own in ((k, own_k), (v, own_v)))
     out = F.scaled_dot_product_attention(q, k, v)
     return out.view(B, M, T, H, Y, X, D).permute(0, 1, 3, 4, 2, 5, 6)
+
+
+def attend_class(class_token: tuple[Tensor, ...], keys: Tensor, values: Tensor, heads: int) -> Tensor:
+    """A class token's attention over itself and all tokens of its frame, whatever the windows: (B, T, C).
+
+    Its query, key and value are (B, T, C), the tokens' keys and values (B, T, N, C) without padding.
+    """
+    query, own_key, own_value = (t.unsqueeze(2) for t in class_token)
+    parts = (query, torch.cat([own_key, keys], 2), torch.cat([own_value, values], 2))
+    q, k, v = (t.flatten(0, 1).unflatten(-1, (heads, -1)).transpose(1, 2) for t in parts)
+    out = F.scaled_dot_product_attention(q, k, v)  # (B T, H, 1, D)
+    return out.flatten(1).unflatten(0, query.shape[:2])
 
 
 def attend_memory(query: Tensor, recall: Recall) -> Tensor:

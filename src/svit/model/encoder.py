@@ -5,7 +5,7 @@ Shapes: B streams, T frames, Y X grid rows and columns, C channels.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,32 @@ from svit.model.layers import (
     resize_positions,
 )
 from svit.model.memory import Advance, Layout, StreamMemory
-from svit.model.slots import LayerMemory
+from svit.model.slots import LayerMemory, Recall
+
+
+class BlockOutput(NamedTuple):
+    """What a block hands on; see `svit.model.attention.Attended`."""
+
+    tokens: Tensor
+    class_token: Tensor | None
+    layer: LayerMemory | None
+    recall: Recall | None
+
+
+class Encoding(NamedTuple):
+    """All that heads can use of new frames.
+
+    Attributes:
+        stages: per output a map (B, T, C, Y, X) after its norm.
+        class_token: (B, T, C) after the last output's norm; None without a class token.
+        recalls: what the last blocks attended to in the memory, as many as were asked for.
+        memory: after the frames.
+    """
+
+    stages: list[Tensor]
+    class_token: Tensor | None
+    recalls: list[Recall]
+    memory: StreamMemory
 
 
 class Block(nn.Module):
@@ -47,12 +72,24 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop)
         self.residual = ResidualConv(width) if index in config.residual_blocks else nn.Identity()
 
-    def forward(self, x_BTYXC: Tensor, advance: Advance) -> tuple[Tensor, LayerMemory | None]:
-        """Tokens (B, T, Y, X, C) -> the same shape, and the block's next memory."""
-        out, layer = self.attention(self.norm1(x_BTYXC), advance, self.index)
-        x = x_BTYXC + self.drop_path(out)
-        x = x + self.drop_path(self.mlp(self.norm2(x)))
-        return self.residual(x), layer
+    def forward(self, x_BTYXC: Tensor, advance: Advance, class_BTC: Tensor | None = None) -> BlockOutput:
+        """Tokens (B, T, Y, X, C), and a class token (B, T, C) if there is one -> the same, and memory."""
+        if class_BTC is None:
+            out, _, layer, recall = self.attention(self.norm1(x_BTYXC), advance, self.index)
+            x = x_BTYXC + self.drop_path(out)
+            x = x + self.drop_path(self.mlp(self.norm2(x)))
+            return BlockOutput(self.residual(x), None, layer, recall)
+        out, class_out, layer, recall = self.attention(
+            self.norm1(x_BTYXC), advance, self.index, self.norm1(class_BTC)
+        )
+        x, token = self._add(x_BTYXC, out, class_BTC, class_out)
+        x, token = self._add(x, self.mlp(self.norm2(x)), token, self.mlp(self.norm2(token)))
+        return BlockOutput(self.residual(x), token, layer, recall)
+
+    def _add(self, x: Tensor, out: Tensor, token: Tensor, token_out: Tensor) -> tuple[Tensor, Tensor]:
+        """Adds a branch to the tokens (B, T, Y, X, C) and the class token (B, T, C): to both or to none."""
+        factor = self.drop_path(x.new_ones(len(x)))
+        return x + factor.view(-1, 1, 1, 1, 1) * out, token + factor.view(-1, 1, 1) * token_out
 
 
 class Encoder(nn.Module):
@@ -61,11 +98,16 @@ class Encoder(nn.Module):
     The same call serves all three forms, which agree to rounding error: step (T = 1 with a memory), chunk
     (T > 1 with a memory) and clip (T frames from no memory).
 
+    Args:
+        config: its settings.
+        class_token: carry CLIP's class token along. It attends to all tokens of its frame and is attended to
+            by them, as in CLIP; it has no part in the temporal attention, the memory and the convolutions.
+
     Attributes:
         checkpointing: recompute the blocks in the backward pass to save activations; changes no number.
     """
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: EncoderConfig, *, class_token: bool = False) -> None:
         super().__init__()
         self.config = config
         self.checkpointing = False
@@ -73,6 +115,10 @@ class Encoder(nn.Module):
         self.stem = stem(config.width, config.patch)
         scale = config.width**-0.5
         self.positions = nn.Parameter(scale * torch.randn(config.position_grid**2, config.width))
+        self.class_token = self.class_position = None
+        if class_token:
+            self.class_token = nn.Parameter(scale * torch.randn(config.width))
+            self.class_position = nn.Parameter(scale * torch.randn(config.width))
         self.norm_in = LayerNorm(config.width)
         self.blocks = nn.ModuleList(Block(config, i) for i in range(config.depth))
         self.norms = nn.ModuleDict({str(i): LayerNorm(config.width) for i in config.outputs})
@@ -96,19 +142,32 @@ class Encoder(nn.Module):
         Raises:
             UsageError: wrong shape, or frames that do not fit the memory.
         """
-        self._check(frames)
+        encoding = self.encode(frames, memory)
+        return encoding.stages, encoding.memory
+
+    def encode(self, frames: Tensor, memory: StreamMemory | None = None, recalls: int = 0) -> Encoding:
+        """As `forward`, with all that heads can use; `recalls` of the last blocks, as many as are wanted."""
+        self.check(frames)
         if memory is None:
             memory = StreamMemory(self.config.memory, self.config.eviction)
         advance = memory.advance(frames.shape[0], frames.shape[1], self._layout(frames))
-        x, stages, layers = self._embed(frames.to(self.positions.dtype)), [], []
-        for block in self.blocks:
-            x, layer = self._run(cast(Block, block), x, advance)
+        x, token = self._embed(frames.to(self.positions.dtype)), self._embed_class(frames)
+        stages: list[Tensor] = []
+        layers: list[LayerMemory] = []
+        recalled: list[Recall] = []
+        class_token = None
+        for block in (cast(Block, block) for block in self.blocks):
+            x, token, layer, recall = self._run(block, x, advance, token)
             layers += [] if layer is None else [layer]
+            recalled += [recall] if recall and len(self.blocks) - block.index <= recalls else []
             if str(block.index) in self.norms:
-                stages.append(self.norms[str(block.index)](x).permute(0, 1, 4, 2, 3))
-        return stages, advance.result(layers)
+                norm = self.norms[str(block.index)]
+                stages.append(norm(x).permute(0, 1, 4, 2, 3))
+                class_token = None if token is None else norm(token)
+        return Encoding(stages, class_token, recalled, advance.result(layers))
 
-    def _check(self, frames: Tensor) -> None:
+    def check(self, frames: Tensor) -> None:
+        """Raises UsageError unless these are normalised frames (B, T, 3, H, W) of whole patches."""
         patch = self.config.patch
         if frames.ndim != 5 or frames.shape[2] != 3 or 0 in frames.shape:
             raise UsageError(f"frames must be (streams, frames, 3, height, width), got {tuple(frames.shape)}")
@@ -135,10 +194,16 @@ class Encoder(nn.Module):
         positions = resize_positions(self.positions, tokens.shape[2], tokens.shape[3])
         return self.norm_in(tokens + positions.to(tokens.dtype))
 
-    def _run(self, block: Block, x: Tensor, advance: Advance) -> tuple[Tensor, LayerMemory | None]:
+    def _embed_class(self, frames: Tensor) -> Tensor | None:
+        """(B, T, 3, H, W) -> the class token of each frame (B, T, C), the same for all."""
+        if self.class_token is None or self.class_position is None:
+            return None
+        return self.norm_in(self.class_token + self.class_position).expand(*frames.shape[:2], -1)
+
+    def _run(self, block: Block, x: Tensor, advance: Advance, token: Tensor | None) -> BlockOutput:
         if self.checkpointing and torch.is_grad_enabled():
-            return cast(tuple[Tensor, LayerMemory | None], checkpoint(block, x, advance, use_reentrant=False))
-        return cast(tuple[Tensor, LayerMemory | None], block(x, advance))
+            return cast(BlockOutput, checkpoint(block, x, advance, token, use_reentrant=False))
+        return cast(BlockOutput, block(x, advance, token))
 
 
 def _initialise(encoder: Encoder) -> None:

@@ -1,4 +1,4 @@
-"""What a stream remembers: every block's keys and values of the last frames.
+"""What a stream remembers: every block's keys and values of the last frames, and an action head's window.
 
 A memory is a value: it goes into the encoder with new frames and a new one comes out. Without gradients
 the new memory reuses the storage of the old one and writes only the slots that change, because at full
@@ -11,13 +11,14 @@ Shapes: B streams, M windows, H heads, Y X rows and columns of a window, F slots
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from svit.errors import UsageError
+from svit.model.action_window import TokenWindow, stack_windows
 from svit.model.slots import (
     SLOT_DIM,
     LayerMemory,
@@ -57,12 +58,14 @@ class StreamMemory:
         eviction: "merge" (official: the frame that leaves is averaged into the oldest) or "fifo".
         ages: frames seen by each stream of the batch; empty before the first frame.
         layout: frame size and model it belongs to; empty before the first frame.
+        window: the action head's last frame tokens; None before the head's first frame, or without one.
     """
 
     capacity: int = 32
     eviction: str = "merge"
     ages: tuple[int, ...] = ()
     layout: Layout = ()
+    window: TokenWindow | None = None
     _storage: _Storage = field(default_factory=lambda: _Storage([], ()), repr=False)
 
     def __post_init__(self) -> None:
@@ -78,8 +81,9 @@ class StreamMemory:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held by keys and values, free slots included."""
-        return sum(t.numel() * t.element_size() for layer in self._storage.layers for t in layer)
+        """Bytes held by keys and values, free slots included, and by the window."""
+        window = 0 if self.window is None else self.window.nbytes
+        return window + sum(t.numel() * t.element_size() for layer in self._storage.layers for t in layer)
 
     @property
     def layers(self) -> list[LayerMemory]:
@@ -109,10 +113,16 @@ class StreamMemory:
     def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
         """The same memory with storage of its own, made of the filled slots."""
         layers = [LayerMemory(*(change(t) for t in layer)) for layer in self.layers]
-        return self._with(layers, self.ages, self.layout)
+        window = None if self.window is None else self.window.map(change)
+        return self._with(layers, self.ages, self.layout).with_window(window)
 
     def _with(self, layers: list[LayerMemory], ages: tuple[int, ...], layout: Layout) -> Self:
-        return type(self)(self.capacity, self.eviction, ages, layout, _Storage(layers, ages))
+        storage = _Storage(layers, ages)
+        return type(self)(self.capacity, self.eviction, ages, layout, self.window, storage)
+
+    def with_window(self, window: TokenWindow | None) -> Self:
+        """The same memory, storage included, with another window."""
+        return replace(self, window=window)
 
     def clone(self) -> Self:
         """A copy with storage of its own, of the filled slots only."""
@@ -124,7 +134,8 @@ class StreamMemory:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
         """The same memory on another device or in another precision; itself if nothing changes."""
-        if all(t.to(device, dtype) is t for layer in self.layers for t in layer):
+        entries = () if self.window is None else self.window.entries
+        if all(t.to(device, dtype) is t for group in (*self.layers, entries) for t in group):
             return self
         return self._map(lambda t: t.to(device, dtype))
 
@@ -149,7 +160,7 @@ class StreamMemory:
         return Advance(self.clone() if must_copy else self, ages, frames, layout)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything, copied: numbers, and `layers.{i}.keys|values` tensors of the filled slots."""
+        """Everything, copied: numbers, `layers.{i}.keys|values` tensors of the filled slots, `window.*`."""
         state: dict[str, Any] = {
             "capacity": self.capacity,
             "eviction": self.eviction,
@@ -159,7 +170,8 @@ class StreamMemory:
         for i, layer in enumerate(self.layers):
             state[f"layers.{i}.keys"] = layer.keys.clone()
             state[f"layers.{i}.values"] = layer.values.clone()
-        return state
+        window = {} if self.window is None else self.window.state_dict()
+        return state | {f"window.{key}": value for key, value in window.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Becomes the memory that `state_dict` described.
@@ -178,7 +190,8 @@ class StreamMemory:
         """Batches memories of equal capacity and frame size, each of any age, along the streams.
 
         Raises:
-            UsageError: there are none, they differ in capacity, eviction, size or model, or one is empty.
+            UsageError: there are none, they differ in capacity, eviction, size, model or action head, or one
+                is empty.
         """
         memories = list(memories)
         if len({(m.capacity, m.eviction) for m in memories}) != 1:
@@ -187,12 +200,14 @@ class StreamMemory:
             raise UsageError("stack needs memories that have seen a frame; batch new streams on their own")
         if len({m.layout for m in memories}) != 1:
             raise UsageError("stack needs memories of the same frame size and model")
+        window = stack_windows(m.window for m in memories)
         filled = min(max(m.frames_seen for m in memories), memories[0].capacity)
         layers = [
             LayerMemory(*(concatenate(tensors, filled) for tensors in zip(*blocks, strict=True)))
             for blocks in zip(*(m.layers for m in memories), strict=True)
         ]
-        return memories[0]._with(layers, tuple(age for m in memories for age in m.ages), memories[0].layout)
+        ages = tuple(age for m in memories for age in m.ages)
+        return memories[0]._with(layers, ages, memories[0].layout).with_window(window)
 
     def unstack(self) -> list[StreamMemory]:
         """One memory per stream, with storage of its own."""
@@ -204,7 +219,8 @@ class StreamMemory:
             LayerMemory(*(t[b : b + 1].narrow(SLOT_DIM, 0, filled).clone() for t in layer))
             for layer in self.layers
         ]
-        return self._with(layers, (age,), self.layout)
+        window = None if self.window is None else self.window.stream(b)
+        return self._with(layers, (age,), self.layout).with_window(window)
 
 
 def _from_state(state: Mapping[str, Any]) -> StreamMemory:
@@ -222,7 +238,10 @@ def _from_state(state: Mapping[str, Any]) -> StreamMemory:
                 f"keys of shape {tuple(tensor.shape)} do not hold {filled} frames of {len(ages)} streams"
             )
     layout = tuple(int(number) for number in state["layout"])
-    return StreamMemory(capacity, str(state["eviction"]), ages, layout, _Storage(layers, ages))
+    prefix = "window."
+    kept = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    window = TokenWindow.from_state(kept, len(ages)) if kept else None
+    return StreamMemory(capacity, str(state["eviction"]), ages, layout, window, _Storage(layers, ages))
 
 
 class Advance:
@@ -261,7 +280,8 @@ class Advance:
         if not self.in_place:
             return self.memory._with(layers, ages, self.layout)
         storage.layers, storage.ages = layers, ages
-        return StreamMemory(self.memory.capacity, self.memory.eviction, ages, self.layout, storage)
+        old = self.memory
+        return StreamMemory(old.capacity, old.eviction, ages, self.layout, old.window, storage)
 
     def _step(self, old: LayerMemory | None, keys: Tensor, values: Tensor) -> tuple[Recall, LayerMemory]:
         """One frame, written into its slot: the buffers themselves are what it attends to."""

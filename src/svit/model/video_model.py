@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import supervision as sv
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from svit.config import ModelConfig, preset
 from svit.errors import UsageError, WeightsError
+from svit.model.action import ActionHead, Moments
 from svit.model.detector import Detector, HeadMap, Selection, decode, select
 from svit.model.encoder import Encoder
 from svit.model.memory import StreamMemory
@@ -18,8 +19,32 @@ from svit.model.preprocess import fit
 from svit.model.pyramid import Pyramid
 
 
+class Seen(NamedTuple):
+    """What one pass over new frames gives, before any decision.
+
+    Attributes:
+        stages: the encoder's maps, as `VideoModel.encoder` returns them.
+        logits: (B, R, K) of the R frames that were asked for; None without an action head.
+    """
+
+    stages: list[Tensor]
+    logits: Tensor | None
+
+
+class Perception(NamedTuple):
+    """What a model says about new frames.
+
+    Attributes:
+        detections: per stream, per frame, as in `VideoModel.detect`; None without a detector.
+        logits: (B, T, K) of the action classes; None without an action head.
+    """
+
+    detections: list[list[sv.Detections]] | None
+    logits: Tensor | None
+
+
 class VideoModel(nn.Module):
-    """S-ViT: an encoder with memory, a feature pyramid and a detector on the same features.
+    """S-ViT: an encoder with memory, a feature pyramid, a detector and an action head on the same features.
 
     The model holds no state of any stream: memory goes in and comes out of every call.
 
@@ -28,18 +53,21 @@ class VideoModel(nn.Module):
         encoder: frames (B, T, 3, H, W) and a memory -> (stages, memory).
         pyramid: stages -> three maps (B, T, c, h, w) at strides 8, 16, 32 (patch 16), or None.
         detector: three maps -> raw logits, or None.
+        action: frame features and the window of those before -> class logits, or None.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config.encoder)
+        class_token = config.action is not None and config.action.token == "cls"
+        self.encoder = Encoder(config.encoder, class_token=class_token)
         self.pyramid = Pyramid(config.encoder.width) if config.pyramid else None
         self.detector: Detector | None = None
         if self.pyramid is not None and config.detector is not None:
             detector = config.detector
             classes = len(detector.class_names)
             self.detector = Detector(self.pyramid.channels, detector.width, classes, detector.csp_blocks)
+        self.action = None if config.action is None else ActionHead(config)
 
     @property
     def strides(self) -> tuple[float, float, float]:
@@ -68,6 +96,100 @@ class VideoModel(nn.Module):
         stages, memory = self.encoder(frames, memory)
         return self.detector(self.pyramid(stages)), memory
 
+    def see(
+        self,
+        frames: Tensor,
+        memory: StreamMemory | None = None,
+        sampled: Tensor | None = None,
+        window_lengths: Tensor | Sequence[int] | None = None,
+        at: Sequence[int] | None = None,
+    ) -> tuple[Seen, StreamMemory]:
+        """Runs the encoder once, for all heads: what training and both tasks start from.
+
+        Args:
+            frames: (B, T, 3, H, W) normalised float.
+            memory: what the streams remember, the action head's window included; None starts them.
+            sampled, window_lengths, at: for the action head, as in `classify`.
+
+        Returns:
+            seen: maps and action logits, with gradient where it is on.
+            memory: the memory after the frames.
+
+        Raises:
+            UsageError: something does not fit; nothing has entered the memory then.
+        """
+        if self.action is None:
+            stages, memory = self.encoder(frames, memory)
+            return Seen(stages, None), memory
+        self.encoder.check(frames)
+        moments = Moments(sampled, window_lengths, at)
+        plan = self.action.plan(memory, (frames.shape[0], frames.shape[1]), moments)
+        encoding = self.encoder.encode(frames, memory, self.action.recalls)
+        logits, window = self.action(encoding, encoding.memory.window, plan)
+        return Seen(encoding.stages, logits), encoding.memory.with_window(window)
+
+    def classify(
+        self,
+        frames: Tensor,
+        memory: StreamMemory | None = None,
+        sampled: Tensor | None = None,
+        window_lengths: Tensor | Sequence[int] | None = None,
+        at: Sequence[int] | None = None,
+    ) -> tuple[Tensor, StreamMemory]:
+        """Recognises actions: what each stream shows up to each new frame.
+
+        A clip from no memory gives at its last frame what as many steps give.
+
+        Args:
+            frames: (B, T, 3, H, W) normalised float, made by `svit.model.preprocess`.
+            memory: what the streams remember; None starts them.
+            sampled: (B, T) bool, frames that enter the window; None is all. Others have logits too, of the
+                window as it is, and go through the encoder's memory as ever. A stream's first frame must enter.
+            window_lengths: (B,) from 1 on; logits are then those of a window of that many entries. The
+                window that is remembered is not cut. For training on early, partly filled windows.
+            at: the R frames to answer at, from 0, or from the end if negative; None is all. For training,
+                which needs one or two of a clip.
+
+        Returns:
+            logits: (B, T or R, K); the classes are `config.action.class_names`.
+            memory: the memory after the frames.
+
+        Raises:
+            UsageError: the model has no action head, or something does not fit.
+        """
+        if self.action is None:
+            raise UsageError(f"model '{self.config.name}' has no action head")
+        seen, memory = self.see(frames, memory, sampled, window_lengths, at)
+        assert seen.logits is not None
+        return seen.logits, memory
+
+    @torch.no_grad()
+    def perceive(
+        self,
+        frames: Tensor,
+        memory: StreamMemory | None = None,
+        original_sizes: Sequence[tuple[int, int]] | None = None,
+        sampled: Tensor | None = None,
+    ) -> tuple[Perception, StreamMemory]:
+        """Does what the model has heads for in one pass: finds objects, recognises actions, or both.
+
+        Arguments are those of `detect` and `classify`.
+
+        Raises:
+            UsageError: the model has neither head, or as `detect`.
+            WeightsError: as `detect`.
+        """
+        if self.detector is None and self.action is None:
+            raise UsageError(f"model '{self.config.name}' has neither a detector nor an action head")
+        _check_usable(frames)
+        seen, memory = self.see(frames, memory, sampled)
+        if seen.logits is not None:
+            _check_finite(seen.logits)
+        if self.detector is None or self.pyramid is None:
+            return Perception(None, seen.logits), memory
+        maps = self.detector(self.pyramid(seen.stages))
+        return Perception(self._select(maps, original_sizes), seen.logits), memory
+
     @torch.no_grad()
     def detect(
         self,
@@ -76,6 +198,8 @@ class VideoModel(nn.Module):
         original_sizes: Sequence[tuple[int, int]] | None = None,
     ) -> tuple[list[list[sv.Detections]], StreamMemory]:
         """Finds objects in T new frames of each of B streams.
+
+        An action head is left out, and the frames do not enter its window.
 
         Args:
             frames: as in `head_maps`, made by `svit.model.preprocess`.
@@ -91,10 +215,14 @@ class VideoModel(nn.Module):
             UsageError: as `head_maps`; or the frames hold NaN or infinite values.
             WeightsError: the weights do, so that nothing it says can be used.
         """
-        # Looked at first, because a frame that has entered the memory cannot be taken out again.
-        if not bool(torch.isfinite(frames).all()):
-            raise UsageError("the frames hold NaN or infinite values")
+        _check_usable(frames)
         maps, memory = self.head_maps(frames, memory)
+        return self._select(maps, original_sizes), memory
+
+    def _select(
+        self, maps: list[HeadMap], original_sizes: Sequence[tuple[int, int]] | None
+    ) -> list[list[sv.Detections]]:
+        """The boxes that the detector's logits speak for, per stream and frame."""
         boxes, scores = decode(maps, self.strides)
         _check_finite(scores)
         assert self.config.detector is not None
@@ -102,7 +230,7 @@ class VideoModel(nn.Module):
         thresholds = self.config.detector.score_threshold, self.config.detector.iou_threshold
         return [
             [_detections(found) for found in stream] for stream in select(boxes, scores, scale, *thresholds)
-        ], memory
+        ]
 
     def _scales(self, sizes: Sequence[tuple[int, int]], streams: int, device: torch.device) -> Tensor:
         if len(sizes) != streams:
@@ -112,6 +240,12 @@ class VideoModel(nn.Module):
         return torch.tensor(
             [fit(height, width, self.config.input).scale for height, width in sizes], device=device
         )
+
+
+def _check_usable(frames: Tensor) -> None:
+    # Looked at first, because a frame that has entered the memory cannot be taken out again.
+    if not bool(torch.isfinite(frames).all()):
+        raise UsageError("the frames hold NaN or infinite values")
 
 
 def _check_finite(outputs: Tensor) -> None:

@@ -100,11 +100,19 @@ class JsonLinesWriter(_LineWriter):
 
     `frame` counts from 0 and skips dropped frames; `timestamp` is seconds since the source's first frame;
     boxes are pixels; `score` and `class` are null where the tracker gives none; `detections` is the number of
-    boxes the detector kept.
+    boxes the detector kept. A model with an action head adds what the video is taken for up to this frame,
+    the most probable first:
+
+        "actions": [{"label": "fight", "score": 0.83}, {"label": "no fight", "score": 0.17}]
+
+    Args:
+        path: the file, .jsonl.
+        actions: classes named per frame; None names all.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, actions: int | None = 5) -> None:
         super().__init__(Path(path), (".jsonl", ".ndjson"))
+        self._actions = actions
 
     def _append(self, result: FrameResult) -> None:
         tracks = [
@@ -116,12 +124,15 @@ class JsonLinesWriter(_LineWriter):
             }
             for track in _tracks(result)
         ]
-        record = {
+        record: dict[str, object] = {
             "frame": int(result.frame_index),
             "timestamp": round(float(result.timestamp), 6),
             "tracks": tracks,
             "detections": len(result.detections),
         }
+        if result.actions is not None:
+            best = result.actions.top(self._actions)
+            record["actions"] = [{"label": label, "score": round(score, 4)} for label, score in best]
         self._lines.append(json.dumps(record, allow_nan=False) + "\n")
 
 

@@ -8,6 +8,7 @@ from svit.weights.catalog import DEFAULT_MODEL, ModelSummary, convert, describe_
 from svit.weights.checkpoint import save
 from svit.weights.clip import initialise_from_clip, load_clip
 from svit.weights.device import Precision, pick_device, pick_dtype
+from svit.weights.heads import add_action_head, copy_weights, replace_action_head
 from svit.weights.official import load_official
 from svit.weights.report import LoadReport
 
@@ -16,7 +17,9 @@ __all__ = [
     "LoadReport",
     "ModelSummary",
     "Precision",
+    "add_action_head",
     "convert",
+    "copy_weights",
     "describe_models",
     "initialise_from_clip",
     "load",
@@ -24,5 +27,6 @@ __all__ = [
     "load_official",
     "pick_device",
     "pick_dtype",
+    "replace_action_head",
     "save",
 ]

@@ -1,8 +1,9 @@
 """CLIP's image tower as the start of an encoder: official, OpenCLIP and Hugging Face files.
 
-The tower gives the patch embedding, the positions without the class token's, the blocks and the norms
-around them; everything else of S-ViT starts fresh (paper section 4; semantics section 1). OpenCLIP
-models trained with GELU load as well, but the encoder computes CLIP's own QuickGELU.
+The tower gives the patch embedding, the positions, the blocks and the norms around them, and to a model whose
+frame token is `cls` the class token and its position; everything else of S-ViT starts fresh (paper section 4;
+semantics section 1). OpenCLIP models trained with GELU load as well, but the encoder computes CLIP's own
+QuickGELU.
 """
 
 from __future__ import annotations
@@ -38,8 +39,11 @@ _HUGGING_FACE_BLOCK = {
 }
 _LAYER = re.compile(r"encoder\.layers\.(\d+)\.(.+)")
 _PROJECTION = re.compile(r"self_attn\.([qkv])_proj\.(weight|bias)")
-_OUTSIDE = ("class_embedding", "proj", "embeddings.position_ids")
-"""Parts of a tower that an encoder without class token and joint embedding space has no use for."""
+_OUTSIDE = ("proj", "embeddings.position_ids")
+"""Parts of a tower that an encoder without the joint embedding space has no use for."""
+
+_CLASS_TOKEN, _CLASS_POSITION = "class_embedding", "class_position"
+"""CLIP's class token, and our name of its row of the position embedding, the first."""
 
 
 class _Part(NamedTuple):
@@ -179,8 +183,8 @@ def _initialise(model: VideoModel, tower: Mapping[str, _Part], contents: Content
     own = model.state_dict()
     names = {name: theirs for name in own if (theirs := _clip_name(name, config)) is not None}
     expected = {theirs: own[name].shape for name, theirs in names.items()}
-    found = {name: part.tensor for name, part in tower.items() if name not in _OUTSIDE}
-    found["positional_embedding"] = found["positional_embedding"][1:]
+    tower = _split_positions(tower, with_class=_CLASS_TOKEN in expected)
+    found = {name: part.tensor for name, part in tower.items()}
     check_fit(source, found, expected)
     with torch.no_grad():
         for name, theirs in names.items():
@@ -189,6 +193,15 @@ def _initialise(model: VideoModel, tower: Mapping[str, _Part], contents: Content
     used = {origin for name in names.values() for origin in tower[name].origin.split(" + ")}
     fresh = tuple(name for name in own if name not in names)
     return LoadReport(source, origins, fresh, tuple(key for key in contents.tensors if key not in used))
+
+
+def _split_positions(tower: Mapping[str, _Part], with_class: bool) -> dict[str, _Part]:
+    """The encoder's part of a tower: the class token's position apart, or left away with the token."""
+    outside = _OUTSIDE if with_class else (*_OUTSIDE, _CLASS_TOKEN)
+    parts = {name: part for name, part in tower.items() if name not in outside}
+    origin, positions = parts["positional_embedding"]
+    parts["positional_embedding"] = _Part(origin, positions[1:])
+    return parts | ({_CLASS_POSITION: _Part(origin, positions[0])} if with_class else {})
 
 
 def _clip_name(own: str, config: ModelConfig) -> str | None:

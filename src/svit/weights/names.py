@@ -20,6 +20,8 @@ _BLOCK_PARTS = {
 _PARTS = {
     "encoder.stem.conv.": "conv1.",
     "encoder.positions": "positional_embedding",
+    "encoder.class_token": "class_embedding",
+    "encoder.class_position": "class_position",  # its row of the positional embedding, which is ours alone
     "encoder.norm_in.": "ln_pre.",
     "detector.neck.": "neck.",
     "detector.head.": "bbox_head.multi_level_",
