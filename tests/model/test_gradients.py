@@ -105,8 +105,11 @@ def test_stochastic_depth_drops_something() -> None:
 @pytest.mark.parametrize("chunk", [1, 4])
 @pytest.mark.parametrize("seen", [0, 5])
 @pytest.mark.parametrize("memory_gradient", [False, True])
-def test_a_clip_at_once_trains_like_frame_by_frame(memory_gradient: bool, seen: int, chunk: int) -> None:
-    encoder = small_encoder("base", memory_gradient=memory_gradient).train()
+@pytest.mark.parametrize("preset", ["tiny", "base"])  # one with batch norms in its stem
+def test_a_clip_at_once_trains_like_frame_by_frame(
+    preset: str, memory_gradient: bool, seen: int, chunk: int
+) -> None:
+    encoder = small_encoder(preset, memory_gradient=memory_gradient).train()
     frames = random_frames(encoder, streams=2, frames=FRAMES)
     memory = memory_after(encoder, seen) if seen else None
     expected = train_in_chunks(encoder, frames, memory, FRAMES)

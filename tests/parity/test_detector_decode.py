@@ -70,11 +70,11 @@ def test_head_maps_from_the_official_neck_outputs(model: str) -> None:
     tensors = load_tensors(f"detector/infer_{model}.safetensors")
     for frame in manifest["cases"][f"infer_{model}"]["stored_frames"]:
         with torch.no_grad():
-            maps = detector.head([tensors[f"frame{frame}.neck{i}"] for i in range(3)])
+            maps = detector.head([tensors[f"frame{frame}.neck{i}"][None] for i in range(3)])
         for i, level in enumerate(maps):
             for ours, theirs in KINDS.items():
                 official = tensors[f"frame{frame}.{theirs}{i}"][:1]
-                torch.testing.assert_close(level[ours], official, atol=2e-5, rtol=2e-5)
+                torch.testing.assert_close(level[ours][0], official, atol=2e-5, rtol=2e-5)
 
 
 def test_every_official_key_and_shape_of_the_full_size_detector() -> None:

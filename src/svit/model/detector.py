@@ -64,8 +64,8 @@ class Detector(nn.Module):
         """Raw logits of every level.
 
         Args:
-            pyramid: three maps (B, T, c, h, w), each level half the side of the one before. Streams and
-                frames are one batch for the batch norms.
+            pyramid: three maps (B, T, c, h, w), each level half the side of the one before. In training the
+                batch norms see one frame of every stream at a time.
 
         Returns:
             One `HeadMap` per level, at the sizes of the maps.
@@ -75,9 +75,7 @@ class Detector(nn.Module):
                 stride).
         """
         _check_pyramid(pyramid)
-        streams_frames = pyramid[0].shape[:2]
-        maps = self.head(self.neck([level.flatten(0, 1) for level in pyramid]))
-        return [{name: x.unflatten(0, streams_frames) for name, x in level.items()} for level in maps]
+        return self.head(self.neck(pyramid))
 
 
 class Head(nn.Module):
@@ -95,16 +93,17 @@ class Head(nn.Module):
             nn.init.constant_(conv.bias, -math.log((1 - _PRIOR_PROBABILITY) / _PRIOR_PROBABILITY))
 
     def forward(self, maps: Sequence[Tensor]) -> list[HeadMap]:
-        """Per level, (N, width, h, w) -> `cls` (N, K, h, w), `box` (N, 4, h, w), `obj` (N, 1, h, w)."""
+        """Three maps (B, T, width, h, w) -> one `HeadMap` each."""
         return [self._level(level, x) for level, x in enumerate(maps)]
 
     def _level(self, level: int, x: Tensor) -> HeadMap:
-        classes, boxes = self.cls_convs[level](x), self.reg_convs[level](x)
-        return {
+        classes, boxes = (b[level](x).flatten(0, 1) for b in (self.cls_convs, self.reg_convs))
+        maps = {
             "cls": self.conv_cls[level](classes),
             "box": self.conv_reg[level](boxes),
             "obj": self.conv_obj[level](boxes),
         }
+        return {name: logits.unflatten(0, x.shape[:2]) for name, logits in maps.items()}
 
 
 def _branch(width: int) -> nn.Sequential:

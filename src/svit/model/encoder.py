@@ -189,8 +189,7 @@ class Encoder(nn.Module):
 
     def _embed(self, frames: Tensor) -> Tensor:
         """(B, T, 3, H, W) -> tokens with positions (B, T, Y, X, C)."""
-        maps = self.stem(frames.flatten(0, 1))
-        tokens = maps.permute(0, 2, 3, 1).unflatten(0, frames.shape[:2])
+        tokens = self.stem(frames).permute(0, 1, 3, 4, 2)
         positions = resize_positions(self.positions, tokens.shape[2], tokens.shape[3])
         return self.norm_in(tokens + positions.to(tokens.dtype))
 

@@ -38,7 +38,8 @@ class QuickGELU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Applies the activation elementwise."""
-        return x * torch.sigmoid(1.702 * x)
+        # Half the passes over the widest activations of a block, and one of them less to keep for training.
+        return F.silu(1.702 * x) / 1.702
 
 
 class DropPath(nn.Module):
@@ -89,9 +90,9 @@ class PatchStem(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(3, width, patch, stride=patch, bias=False)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, C, H/P, W/P)."""
-        return self.conv(images)
+    def forward(self, frames_BT3HW: Tensor) -> Tensor:
+        """(B, T, 3, H, W) -> (B, T, C, H/P, W/P)."""
+        return self.conv(frames_BT3HW.flatten(0, 1)).unflatten(0, frames_BT3HW.shape[:2])
 
 
 class ConvStem(nn.Module):
@@ -111,9 +112,34 @@ class ConvStem(nn.Module):
         conv = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False)
         return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.SiLU())
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, C, H/P, W/P)."""
-        return self.project(self.convs(images.contiguous(memory_format=torch.channels_last)))
+    def forward(self, frames_BT3HW: Tensor) -> Tensor:
+        """(B, T, 3, H, W) -> (B, T, C, H/P, W/P)."""
+        streams, frames = frames_BT3HW.shape[:2]
+        maps = frames_BT3HW.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        for step in self.convs.children():
+            conv, norm, activation = step.children()
+            maps = activation(norm_by_frame(norm, conv(maps), frames))
+        return self.project(maps).unflatten(0, (streams, frames))
+
+
+def norm_by_frame(norm: nn.Module, maps_NCYX: Tensor, frames: int) -> Tensor:
+    """Batch norm whose statistics, in training, are those of one frame of every stream, frame after frame.
+
+    So a clip gives what its frames give one by one (the official order), and no frame sees a later one.
+
+    Args:
+        norm: `BatchNorm2d` or what took its place to spread it over processes.
+        maps_NCYX: N = B * T maps, the frames of a stream side by side.
+        frames: T.
+
+    Returns:
+        The same shape.
+    """
+    if frames == 1 or not norm.training:
+        normed: Tensor = norm(maps_NCYX)
+        return normed
+    by_frame = maps_NCYX.unflatten(0, (-1, frames)).unbind(1)
+    return torch.stack([norm(maps) for maps in by_frame], dim=1).flatten(0, 1)
 
 
 def resize_positions(positions: Tensor, rows: int, columns: int) -> Tensor:

@@ -1,7 +1,8 @@
 """PAFPN: the neck that mixes three feature scales downwards and upwards before the detection head.
 
 Source: YOLOX (arXiv 2107.08430) with the S-ViT official settings. Sub-module names follow the official
-checkpoints, so loading one is a change of prefix.
+checkpoints, so loading one is a change of prefix. Shapes: B streams, T frames, c channels, h w rows and
+columns.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from svit.model.layers import norm_by_frame
+
 _NORM_EPS = 1e-3
 _NORM_MOMENTUM = 0.03
 
 
 class ConvBlock(nn.Module):
-    """Convolution without bias, batch norm (eps 1e-3, momentum 0.03), SiLU.
+    """Convolution without bias, batch norm (eps 1e-3, momentum 0.03, see `norm_by_frame`), SiLU.
 
     Args:
-        in_channels: channels of the input (N, in_channels, h, w).
+        in_channels: channels of the input (B, T, in_channels, h, w).
         out_channels: channels of the output.
         kernel: odd kernel side; the padding keeps the size.
         stride: 1 keeps the size, 2 halves it.
@@ -32,8 +35,10 @@ class ConvBlock(nn.Module):
         self.bn = nn.BatchNorm2d(out_channels, eps=_NORM_EPS, momentum=_NORM_MOMENTUM)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, h, w) -> (N, out_channels, h / stride, w / stride)."""
-        return F.silu(self.bn(self.conv(x)))
+        """(B, T, in_channels, h, w) -> (B, T, out_channels, h / stride, w / stride)."""
+        streams_frames = x.shape[:2]
+        maps = norm_by_frame(self.bn, self.conv(x.flatten(0, 1)), streams_frames[1])
+        return F.silu(maps).unflatten(0, streams_frames)
 
 
 class Bottleneck(nn.Module):
@@ -45,7 +50,7 @@ class Bottleneck(nn.Module):
         self.conv2 = ConvBlock(channels, channels, kernel=3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, h, w) -> the same shape."""
+        """(B, T, channels, h, w) -> the same shape."""
         y: Tensor = self.conv2(self.conv1(x))
         return y
 
@@ -68,9 +73,9 @@ class CSPBlock(nn.Module):
         self.blocks = nn.Sequential(*(Bottleneck(half) for _ in range(blocks)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, h, w) -> (N, out_channels, h, w)."""
+        """(B, T, in_channels, h, w) -> (B, T, out_channels, h, w)."""
         halves = (self.blocks(self.main_conv(x)), self.short_conv(x))
-        y: Tensor = self.final_conv(torch.cat(halves, dim=1))
+        y: Tensor = self.final_conv(torch.cat(halves, dim=2))
         return y
 
 
@@ -99,17 +104,17 @@ class PAFPN(nn.Module):
         self.out_convs = nn.ModuleList([ConvBlock(channels, width) for channels in in_channels])
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Three maps (N, c, h, w), (N, c', h/2, w/2), (N, c'', h/4, w/4) -> the same sizes at `width`."""
+        """Three maps (B, T, c, h, w), each half the side of the one before -> the same sizes at `width`."""
         fine, middle, coarse = maps
         coarse = self.reduce_layers[0](coarse)
-        middle = self.top_down_blocks[0](torch.cat((_double(coarse), middle), dim=1))
+        middle = self.top_down_blocks[0](torch.cat((_double(coarse), middle), dim=2))
         middle = self.reduce_layers[1](middle)
-        fine = self.top_down_blocks[1](torch.cat((_double(middle), fine), dim=1))
-        middle = self.bottom_up_blocks[0](torch.cat((self.downsamples[0](fine), middle), dim=1))
-        coarse = self.bottom_up_blocks[1](torch.cat((self.downsamples[1](middle), coarse), dim=1))
+        fine = self.top_down_blocks[1](torch.cat((_double(middle), fine), dim=2))
+        middle = self.bottom_up_blocks[0](torch.cat((self.downsamples[0](fine), middle), dim=2))
+        coarse = self.bottom_up_blocks[1](torch.cat((self.downsamples[1](middle), coarse), dim=2))
         return [conv(x) for conv, x in zip(self.out_convs, (fine, middle, coarse), strict=True)]
 
 
 def _double(x: Tensor) -> Tensor:
     """Nearest-neighbour upsampling by 2."""
-    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+    return F.interpolate(x.flatten(0, 1), scale_factor=2.0, mode="nearest").unflatten(0, x.shape[:2])
