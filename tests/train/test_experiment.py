@@ -101,6 +101,9 @@ def test_both_spellings_of_a_models_setting_are_the_same_and_the_later_one_count
 def test_the_data_set_that_scores_is_looked_for_where_the_others_are():
     assert str(load_experiment("mot17-base", ["data.root=/big"]).evaluate.root) == "/big/MOT17"
     assert str(load_experiment("mot17-base", ["evaluate.root=/other"]).evaluate.root) == "/other"
+    assert load_experiment("mot17-base", ["evaluate.dataset=sample"]).evaluate.root is None, (
+        "it comes with svit"
+    )
 
 
 def test_an_own_file_is_named_after_itself_unless_it_says_otherwise(written):

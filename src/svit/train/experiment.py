@@ -205,8 +205,11 @@ def load_experiment(name_or_path: str, changes: Sequence[str] = ()) -> Experimen
     scored = experiment.evaluate
     if scored.dataset is None or scored.root is not None or not _is_name(scored.dataset):
         return experiment
-    folder = experiment.data.root / dataset_config(scored.dataset).root.name
-    return experiment.model_copy(update={"evaluate": scored.model_copy(update={"root": folder})})
+    own = dataset_config(scored.dataset).root
+    if own.parts[:1] != ("data",):
+        return experiment
+    root = experiment.data.root.joinpath(*own.parts[1:])
+    return experiment.model_copy(update={"evaluate": scored.model_copy(update={"root": root})})
 
 
 def as_yaml(experiment: Experiment) -> str:
