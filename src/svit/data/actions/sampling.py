@@ -45,7 +45,7 @@ def sample_training_frames(video: ActionVideo, config: SamplingConfig, rng: np.r
     if config.kind == "uniform":
         moments = segment_moments(video.duration, config.length, rng.random(config.length))
     else:
-        moments = _window(video, config, rng.random())
+        moments = _window(video, config, rng.random() * _room(video, config))
     return frames_at(video.clock(), moments)
 
 
@@ -63,7 +63,8 @@ def sample_test_frames(video: ActionVideo, config: SamplingConfig, clips: int) -
         if config.kind == "uniform":
             moments = segment_moments(video.duration, config.length, (clip + 0.5) / clips)
         else:
-            moments = _window(video, config, clip / (clips - 1) if clips > 1 else 0.5)
+            latest = _room(video, config) - 1 / video.rate
+            moments = _window(video, config, latest * (clip / (clips - 1) if clips > 1 else 0.5))
         found.append(frames_at(clock, moments))
     return np.stack(found)
 
@@ -73,9 +74,15 @@ def segment_moments(duration: float, length: int, within: float | npt.NDArray[np
     return np.asarray((np.arange(length) + within) * (duration / length), np.float64)
 
 
-def _window(video: ActionVideo, config: SamplingConfig, place: float) -> Times:
-    """Moments of a dense window; `place` 0 is the earliest that fits, 1 the latest."""
-    frame = 1 / (config.rate or video.rate)
-    step = config.stride * frame
-    room = max(video.duration - frame - (config.length - 1) * step, 0.0)
-    return np.asarray(place * room + step * np.arange(config.length), np.float64)
+def _room(video: ActionVideo, config: SamplingConfig) -> float:
+    """Seconds within which a dense window can begin: at least the first frame's."""
+    return max(video.duration - (config.length - 1) * _step(video, config), 1 / video.rate)
+
+
+def _window(video: ActionVideo, config: SamplingConfig, start: float) -> Times:
+    """Moments of a dense window that begins at `start` seconds."""
+    return np.asarray(start + _step(video, config) * np.arange(config.length), np.float64)
+
+
+def _step(video: ActionVideo, config: SamplingConfig) -> float:
+    return config.stride / (config.rate or video.rate)

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
-from PIL import ImageDraw
+from PIL import ImageDraw, ImageFilter
 
 from svit.data.actions.randaugment import Clip
 from svit.types import Image
 
 FINE = 4
 """Outlines are drawn so many times larger, then reduced, for smooth edges."""
+
+RIM = 0.05
+"""Width of a thing's rim, fraction of its shorter side."""
 
 Track = npt.NDArray[np.float64]
 """(T,): a value per frame."""
@@ -64,7 +67,7 @@ class Sprite:
 
 
 def cut_thing(picture: Image, side: float, rng: np.random.Generator) -> Thing:
-    """Cuts a random piece of random outline, brightened or darkened so that it stands out.
+    """Cuts a random piece of random outline that stands out from whatever it will lie on.
 
     Args:
         picture: to cut from.
@@ -79,10 +82,23 @@ def cut_thing(picture: Image, side: float, rng: np.random.Generator) -> Thing:
     )
     top, left = (int(rng.integers(room + 1)) for room in (picture.shape[0] - tall, picture.shape[1] - wide))
     piece = PillowImage.fromarray(picture[top : top + tall, left : left + wide]).resize((width, height))
-    light = rng.choice([rng.uniform(0.35, 0.65), rng.uniform(1.5, 2.2)])
-    tint = rng.uniform(0.6, 1.4, 3)
-    colours = (np.asarray(piece, np.float64) * light * tint + rng.uniform(0, 40)).clip(0, 255)
-    return Thing(colours.astype(np.uint8), _outline(height, width, rng))
+    mask = _outline(height, width, rng)
+    return Thing(_stand_out(np.asarray(piece, np.float64), mask, rng), mask)
+
+
+def _stand_out(
+    colours: npt.NDArray[np.float64], mask: npt.NDArray[np.uint8], rng: np.random.Generator
+) -> Image:
+    """A piece tinted and made bright with a dark rim, or dark with a bright one: seen on any background."""
+    bright = bool(rng.random() < 0.5)
+    wanted, rim = (rng.uniform(150, 210), 20) if bright else (rng.uniform(30, 70), 235)
+    tinted = colours * rng.uniform(0.6, 1.4, 3)
+    tinted *= wanted / max(tinted.mean(), 1.0)
+    width = 2 * max(1, round(RIM * min(mask.shape))) + 1
+    framed = np.pad(mask, width)  # what touches the rectangle's side has a rim there, too
+    inner = np.asarray(PillowImage.fromarray(framed).filter(ImageFilter.MinFilter(width)))
+    inside = inner[width:-width, width:-width, None] / 255
+    return (tinted * inside + rim * (1 - inside)).clip(0, 255).astype(np.uint8)
 
 
 def _outline(height: int, width: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]:

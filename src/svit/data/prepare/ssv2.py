@@ -43,8 +43,8 @@ def prepare_ssv2(
             folders of their frames anywhere below. The official test set has no labels and is left out,
             unless test-answers.csv is there.
         output: the index, .json.
-        options: see `ActionOptions`; None is its defaults. Mirroring is forbidden by default; "swap" pairs the
-            classes whose names differ in left and right alone, unless `pairs` says otherwise.
+        options: see `ActionOptions`; None is its defaults. Mirroring is forbidden by default; "swap" pairs
+            the classes whose names differ in left and right alone, unless `pairs` says otherwise.
         bad_rows: what to do with malformed rows; None raises.
         progress: told of every video.
 
