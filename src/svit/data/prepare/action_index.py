@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,7 +29,9 @@ from svit.errors import DataError, UsageError
 from svit.types import Progress, no_progress
 from svit.video.output import PartFile
 
-MIRRORED_WORDS = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
+OTHER_SIDE = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
+SIDE = re.compile(r"\b([Ll]eft|[Rr]ight)\b(?! out\b)")
+"""A side in a class's name. "Pulling it right out", a class of Something-Something, means none."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,8 @@ def prepare_actions(
         DataError: a row or label map is malformed, no video can be used, or one is broken and `strict` set.
         OutputError: the index cannot be written.
     """
+    if not data.rows:
+        raise DataError(f"{data.root}: no lists, and no videos in class folders below it")
     finder = VideoFinder(data.root, walk_videos(data.root) if paths is None else paths, data.unique)
     entries, missing = find_entries(data.rows, finder, bad_rows)
     label_map = options.labels or data.labels
@@ -259,13 +264,12 @@ def mirrored_pairs(classes: Sequence[str]) -> list[tuple[str, str]]:
     """
     pairs = {}
     for name in classes:
-        words = name.split(" ")
-        other = " ".join(MIRRORED_WORDS.get(word, word) for word in words)
+        other = SIDE.sub(lambda side: OTHER_SIDE[side[1]], name)
         if other == name:
             continue
         if other not in classes:
             raise DataError(f"flip rule swap: '{name}' has no counterpart '{other}'; give pairs (--pairs)")
-        pairs[tuple(sorted((name, other)))] = (name, other)
+        pairs.setdefault(tuple(sorted((name, other))), (name, other))
     if not pairs:
         raise DataError("flip rule swap: no class speaks of left or right; give pairs (--pairs)")
     return list(pairs.values())

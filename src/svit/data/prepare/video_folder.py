@@ -89,8 +89,6 @@ def prepare_video_folder(
     paths = walk_videos(videos)
     lists = options.lists or ((str(root / LIST),) if (root / LIST).is_file() else ())
     rows = read_lists(lists, bad_rows) if lists else folder_rows(videos, paths)
-    if not rows:
-        raise DataError(f"{root}: no videos in class folders below it")
     data = DataSet(
         name=root.resolve().name,
         root=videos,
