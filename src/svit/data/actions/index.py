@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Literal, get_args
@@ -109,6 +109,10 @@ class ActionVideo:
         return np.arange(self.frames) / self.rate if self.times is None else np.array(self.times)
 
 
+UNSAID: dict[str, object] = {"keyframes": (), "times": None, "start": 0.0, "bytes": 0, "first": 0}
+"""Values that are not written."""
+
+
 @dataclass(frozen=True, slots=True)
 class BrokenVideo:
     """A video of the lists that cannot be used.
@@ -193,11 +197,8 @@ def write_action_index(file: IO[bytes], index: ActionIndex, root: str) -> None:
 
 def _brief(video: ActionVideo) -> dict[str, Any]:
     """A video's fields without those that say nothing."""
-    record = asdict(video)
-    for name, nothing in (("keyframes", ()), ("times", None), ("start", 0.0), ("bytes", 0), ("first", 0)):
-        if record[name] == nothing:
-            del record[name]
-    return record
+    record = {name: getattr(video, name) for name in ActionVideo.__slots__}
+    return {name: value for name, value in record.items() if value != UNSAID.get(name, UNSAID)}
 
 
 def read_action_index(path: str | Path, root: str | Path | None = None) -> ActionIndex:
@@ -248,19 +249,19 @@ def _records(path: Path, batch: Batch) -> list[ActionVideo | BrokenVideo]:
     for number, record in enumerate(batch.records, batch.first):
         try:
             found.append(make(record))
-        except (TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             raise DataError(f"{path}: {batch.section} record {number}: {error}; prepare it again") from None
     return found
 
 
 def _video(record: Mapping[str, Any]) -> ActionVideo:
-    video = ActionVideo(**record)
+    lists = {name: tuple(record[name]) for name in ("keyframes", "times") if record.get(name) is not None}
+    video = ActionVideo(**{**record, **lists})
     if not (isinstance(video.frames, int) and video.frames > 0 and video.rate > 0):
         raise ValueError(f"{video.frames} frames at a rate of {video.rate}")
     if video.times is not None and len(video.times) != video.frames:
         raise ValueError(f"{len(video.times)} times of {video.frames} frames")
-    times = None if video.times is None else tuple(video.times)
-    return replace(video, keyframes=tuple(video.keyframes), times=times)
+    return video
 
 
 def _broken(record: Mapping[str, Any]) -> BrokenVideo:
