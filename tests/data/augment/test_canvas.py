@@ -67,7 +67,7 @@ def test_boxes_stay_on_their_pixels_at_any_scale(scale: float):
     view = translation(3.3, 2.6) @ scaling(scale, scale)
     frames = np.full((1, 900, 1200, 3), 114, np.uint8)
     paint_parts([Part(clip, np.eye(3), (0, 0, 500, 400))], view, frames, 114)
-    labels = view_labels([Part(clip, np.eye(3), (0, 0, 500, 400))], (400, 500), view, (900, 1200), False)
+    labels = view_labels([Part(clip, np.eye(3), (0, 0, 500, 400))], (400, 500), view, (900, 1200), None)
     assert coloured_box(frames[0], 1, 127) == pytest.approx(labels[0].boxes[0], abs=0.75)
 
 
@@ -131,14 +131,14 @@ def test_ids_of_different_clips_are_made_different_and_the_first_ones_stay():
     unknown = replace(last, ids=[np.array([-1])] * 3)
     clips = [rectangle_clip(0), rectangle_clip(0), last, unknown]
     parts = [Part(clip, np.eye(3), (0, 0, 160, 120)) for clip in clips]
-    labels = view_labels(parts, (120, 160), np.eye(3), (120, 160), False)
+    labels = view_labels(parts, (120, 160), np.eye(3), (120, 160), None)
     for frame in labels:
         assert frame.ids[0] == 10
         assert frame.ids[-1] == -1
         assert len(set(frame.ids.tolist())) == 4
         assert frame.ids.tolist() == labels[0].ids.tolist()
         assert frame.classes.tolist() == [0, 0, 3, 3]
-    taken = view_labels(parts[:1], (120, 160), np.eye(3), (120, 160), False, above=labels)
+    taken = view_labels(parts[:1], (120, 160), np.eye(3), (120, 160), None, above=labels)
     assert taken[0].ids[0] > max(labels[0].ids)
 
 
@@ -146,7 +146,7 @@ def test_what_lies_outside_the_canvas_is_dropped_even_if_the_view_would_show_it(
     clip = rectangle_clip(0, length=1)
     part = Part(clip, translation(-120, 0), (0, 0, 40, 120))
     view = translation(100, 0)
-    assert len(view_labels([part], (120, 160), view, (120, 160), False)[0].boxes) == 0
+    assert len(view_labels([part], (120, 160), view, (120, 160), None)[0].boxes) == 0
     shown = Part(clip, translation(-90, 0), (0, 0, 70, 120))
-    assert view_labels([shown], (120, 160), view, (120, 160), False)[0].boxes.tolist() == [[70, 40, 110, 80]]
-    assert view_labels([shown], (120, 160), view, (120, 160), True)[0].boxes.tolist() == [[100, 40, 110, 80]]
+    assert view_labels([shown], (120, 160), view, (120, 160), None)[0].boxes.tolist() == [[70, 40, 110, 80]]
+    assert view_labels([shown], (120, 160), view, (120, 160), 0.0)[0].boxes.tolist() == [[100, 40, 110, 80]]

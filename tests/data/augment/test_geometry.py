@@ -48,7 +48,7 @@ def test_a_turned_box_is_the_upright_one_around_it():
 
 def test_no_boxes_stay_no_boxes():
     assert transform_boxes(boxes_of(), scaling(2, 2)).shape == (0, 4)
-    assert len(labels_within(labels_of(), (50, 50), True, 1).boxes) == 0
+    assert len(labels_within(labels_of(), (50, 50), 0.0, 1).boxes) == 0
 
 
 def test_affine_draws_keep_to_their_ranges():
@@ -85,14 +85,14 @@ def test_boxes_outside_or_too_small_are_dropped_and_others_reach_beyond():
         (30, 10, 31, 30),  # as wide as the limit
         (30, 10, 31.5, 30),
     )
-    kept = labels_within(labels, (50, 100), clip=False, min_box=1)
+    kept = labels_within(labels, (50, 100), cut=None, min_box=1)
     assert kept.ids.tolist() == [1, 3, 5]
     assert kept.boxes[0].tolist() == [-5, 10, 5, 30]
     assert len(kept.ignore) == 3
 
 
 def test_boxes_are_cut_at_the_border_on_request():
-    kept = labels_within(labels_of((-5, 10, 5, 30), (10, 45, 20, 80), (-5, -5, 0.5, 9)), (50, 100), True, 1)
+    kept = labels_within(labels_of((-5, 10, 5, 30), (10, 45, 20, 80), (-5, -5, 0.5, 9)), (50, 100), 0.0, 1)
     assert kept.ids.tolist() == [0, 1]
     assert kept.boxes.tolist() == [[0, 10, 5, 30], [10, 45, 20, 50]]
     assert kept.ignore.tolist() == kept.boxes.tolist()
@@ -113,3 +113,11 @@ def test_meets_agrees_with_painted_pixels():
     # The grid misses a sliver now and then, no more.
     assert sum(truth != answer for truth, answer in seen) <= 6
     assert 50 < sum(truth for truth, _ in seen) < 250
+
+
+def test_a_box_of_which_too_little_is_left_is_ignored() -> None:
+    kept = labels_within(labels_of((-30, 10, 10, 30), (-5, 40, 15, 48)), (50, 100), 0.5)
+    np.testing.assert_allclose(kept.boxes, [[0, 40, 15, 48]])
+    np.testing.assert_allclose(kept.ignore[-1], [0, 10, 10, 30])
+    assert len(kept.ignore) == 2 + 1  # those that were there, cut too
+    assert len(kept.ids) == len(kept.classes) == 1

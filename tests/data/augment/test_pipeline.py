@@ -11,7 +11,7 @@ from tests.data.augment.clips import coloured_box, empty_clip, loader, rectangle
 
 from svit.data.augment import AugmentConfig, LabelledClip
 from svit.data.augment.pipeline import augment_clip
-from svit.data.augment.settings import AffineConfig, ColourConfig, MixupConfig
+from svit.data.augment.settings import AffineConfig, ColourConfig, MixupConfig, StillConfig
 from svit.data.augment.stills import still_to_clip
 
 GREY = ColourConfig(hue=0, saturation=0, value=0)
@@ -223,11 +223,11 @@ def test_clips_of_another_length_are_refused():
 
 
 def test_a_still_comes_out_moving_with_its_boxes_on_its_pixels():
-    config = AugmentConfig(**SMALL, mosaic=0, flip=0.5, still={"drift": 0.05, "zoom": 0.05})
+    config, motion = AugmentConfig(**SMALL, mosaic=0, flip=0.5), StillConfig(drift=0.05, zoom=0.05)
     errors, moved = [], []
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        still = still_to_clip(rectangle_clip(length=1), 4, config.still, rng)
+        still = still_to_clip(rectangle_clip(length=1), 4, motion, rng)
         clip = augment_clip(config, loader(4), still, rng)
         assert clip.motion is None
         errors += [np.abs(box - pixels).max() for box, pixels in visible_pairs(clip)]
@@ -246,9 +246,9 @@ def test_a_still_moves_inside_a_mosaic_too():
         kinds = iter((1, 2, 3))
 
         def load(rng: np.random.Generator, kinds: Iterator[int] = kinds) -> LabelledClip:
-            return still_to_clip(rectangle_clip(next(kinds), length=1), 3, config.still, rng)
+            return still_to_clip(rectangle_clip(next(kinds), length=1), 3, StillConfig(), rng)
 
-        clip = augment_clip(config, load, still_to_clip(rectangle_clip(length=1), 3, config.still, rng), rng)
+        clip = augment_clip(config, load, still_to_clip(rectangle_clip(length=1), 3, StillConfig(), rng), rng)
         assert not np.array_equal(clip.frames[0], clip.frames[2])
         errors += [np.abs(box - pixels).max() for box, pixels in visible_pairs(clip)]
     assert len(errors) > 20

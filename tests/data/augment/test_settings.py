@@ -17,7 +17,7 @@ def test_defaults_are_the_official_settings():
     assert (config.mixup.probability, config.mixup.scale, config.mixup.flip) == (1, (0.8, 1.6), 0.5)
     assert (config.colour.hue, config.colour.saturation, config.colour.value) == (5, 30, 30)
     assert (config.clip_boxes, config.min_box, config.alone) == (False, 1, None)
-    assert config.multi_scale == MultiScaleConfig(smallest=18, largest=32)
+    assert MultiScaleConfig() == MultiScaleConfig(smallest=18, largest=32)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,6 @@ def test_defaults_are_the_official_settings():
         {"affine": {"max_shear": 60}},
         {"mixup": {"scale": (2, 1)}},
         {"colour": {"hue": 200}},
-        {"multi_scale": {"smallest": 5, "largest": 4}},
         {"fill": 300},
         {"mosiac": 1},
     ],
@@ -38,6 +37,11 @@ def test_defaults_are_the_official_settings():
 def test_values_out_of_range_and_unknown_names_are_refused(values: dict[str, object]):
     with pytest.raises(ValidationError):
         AugmentConfig(**values)
+
+
+def test_sizes_in_the_wrong_order_are_refused():
+    with pytest.raises(ValidationError):
+        MultiScaleConfig(smallest=5, largest=4)
 
 
 def test_every_setting_says_what_it_is():

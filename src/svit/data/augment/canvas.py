@@ -61,7 +61,7 @@ def view_labels(
     canvas: Size,
     view: Matrix,
     size: Size,
-    clip_boxes: bool,
+    cut: float | None,
     above: Sequence[FrameLabels] = (),
 ) -> list[FrameLabels]:
     """The labels of clips on a canvas as the view shows them.
@@ -71,7 +71,7 @@ def view_labels(
         canvas: height and width of the canvas; what lies wholly outside is dropped.
         view: from the canvas to the result's pixels.
         size: height and width of the result; what lies wholly outside is dropped.
-        clip_boxes: cut boxes at the borders of canvas and result.
+        cut: cut boxes at the borders of canvas and result; see `labels_within`.
         above: labels whose ids are taken.
 
     Returns:
@@ -83,8 +83,8 @@ def view_labels(
     for part in parts:
         for number, matrix in enumerate(part.matrices()):
             labels = move_labels(_shift_ids(part.clip.labels(number), shift), matrix)
-            labels = move_labels(labels_within(labels, canvas, clip_boxes), view)
-            collected[number].append(labels_within(labels, size, clip_boxes))
+            labels = move_labels(labels_within(labels, canvas, cut), view)
+            collected[number].append(labels_within(labels, size, cut))
         shift += _next_id(part.clip.ids)
     return [join_labels(labels) for labels in collected]
 

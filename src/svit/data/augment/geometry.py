@@ -96,13 +96,16 @@ def move_labels(labels: FrameLabels, matrix: Matrix) -> FrameLabels:
     )
 
 
-def labels_within(labels: FrameLabels, size: Size, clip: bool, min_box: float = 0.0) -> FrameLabels:
+def labels_within(
+    labels: FrameLabels, size: Size, cut: float | None = None, min_box: float = 0.0
+) -> FrameLabels:
     """Drops what lies wholly outside a picture or is too small to be seen.
 
     Args:
         labels: of one frame.
         size: the picture's height and width.
-        clip: cut what is left at the picture's border; otherwise it may reach beyond (official).
+        cut: cut what is left at the picture's border; boxes of which less than this share stays become
+            ignore regions. None: they may reach beyond (official).
         min_box: boxes and ignore regions not both wider and higher than this are dropped, pixels.
     """
     limits = np.array([size[1], size[0]], np.float32)
@@ -112,13 +115,22 @@ def labels_within(labels: FrameLabels, size: Size, clip: bool, min_box: float = 
         big = boxes[:, 2:] - boxes[:, :2] > min_box
         return np.asarray((inside & big).all(axis=1))
 
-    if clip:
-        edges = np.tile(limits, 2)
-        labels = labels._replace(
-            boxes=labels.boxes.clip(0, edges).astype(np.float32),
-            ignore=labels.ignore.clip(0, edges).astype(np.float32),
-        )
+    if cut is not None:
+        labels = _cut(labels, np.tile(limits, 2), cut)
     return labels.keep(visible(labels.boxes), visible(labels.ignore))
+
+
+def _cut(labels: FrameLabels, edges: npt.NDArray[np.float32], least: float) -> FrameLabels:
+    """Cuts boxes and ignore regions; boxes of which too little is left become ignore regions."""
+    boxes, ignore = (regions.clip(0, edges).astype(np.float32) for regions in (labels.boxes, labels.ignore))
+    seen = _areas(boxes) >= least * _areas(labels.boxes)
+    return FrameLabels(
+        boxes[seen], labels.ids[seen], labels.classes[seen], np.concatenate([ignore, boxes[~seen]])
+    )
+
+
+def _areas(boxes: Boxes) -> npt.NDArray[np.float32]:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
 def meets(rectangle: Points, matrix: Matrix, size: Size) -> bool:

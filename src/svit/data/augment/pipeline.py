@@ -45,7 +45,7 @@ def augment_clip(
         frames, labels = _alone(settings, clip, rng)
     size = (settings.height, settings.width)
     return LabelledClip.of(
-        frames, [labels_within(frame, size, settings.clip_boxes, settings.min_box) for frame in labels]
+        frames, [labels_within(frame, size, settings.cut, settings.min_box) for frame in labels]
     )
 
 
@@ -67,7 +67,7 @@ def _mosaic(settings: AugmentConfig, load: Load, clip: LabelledClip, rng: np.ran
     parts = fill_mosaic(clip, load, centre, (view, size), rng)
     frames = np.full((len(clip), *size, 3), settings.fill, np.uint8)
     paint_parts(parts, view, frames, settings.fill)
-    labels = view_labels(parts, (2 * size[0], 2 * size[1]), view, size, settings.clip_boxes)
+    labels = view_labels(parts, (2 * size[0], 2 * size[1]), view, size, settings.cut)
     if rng.random() < settings.mixup.probability:
         labels = _mix_in(settings, load(rng), flip @ draw_mixup(settings.mixup, size, rng), (frames, labels))
     shift_colour(frames, draw_colour(settings.colour, rng))
@@ -83,7 +83,7 @@ def _mix_in(settings: AugmentConfig, other: LabelledClip, view: Matrix, sample: 
     size: Size = (settings.height, settings.width)
     part = place_alone(other, size)
     blend(part, view, frames, settings.fill)
-    added = view_labels([part], size, view, size, settings.clip_boxes, above=labels)
+    added = view_labels([part], size, view, size, settings.cut, above=labels)
     return [join_labels(pair) for pair in zip(labels, added, strict=True)]
 
 
@@ -100,7 +100,7 @@ def _alone(settings: AugmentConfig, clip: LabelledClip, rng: np.random.Generator
     # What is padded must stay what normalisation makes 0, as in use.
     picture = frames if settings.alone else frames[:, :height, :width]
     shift_colour(picture, draw_colour(settings.colour, rng))
-    return frames, view_labels([part], (height, width), view, size, settings.clip_boxes)
+    return frames, view_labels([part], (height, width), view, size, settings.cut)
 
 
 def _draw_flip(settings: AugmentConfig, width: int, rng: np.random.Generator) -> Matrix:

@@ -88,16 +88,20 @@ class AugmentConfig(Settings):
     )
     colour: ColourConfig = ColourConfig()
     flip: float = Field(0.5, ge=0, le=1, description="probability that the whole clip is mirrored")
-    still: StillConfig = Field(StillConfig(), description="of a picture that plays a clip")
-    multi_scale: MultiScaleConfig | None = Field(
-        MultiScaleConfig(), description="of the batches, on the device; null: one size for all"
-    )
     clip_boxes: bool = Field(False, description="cut boxes at the border; official: they may reach beyond")
+    min_visible: float = Field(
+        0.0, ge=0, le=1, description="cut boxes of which less than this share is left become ignore regions"
+    )
     min_box: float = Field(1.0, ge=0, description="boxes not wider and higher than this are dropped, pixels")
     fill: Grey = Field(114, description="grey around the parts of a mosaic")
     pad: tuple[Grey, Grey, Grey] = Field(
         (124, 116, 104), description="RGB beside a clip that stays alone: 0 once it is normalised"
     )
+
+    @property
+    def cut(self) -> float | None:
+        """The least share of a cut box that is still learnt; None where boxes are not cut."""
+        return self.min_visible if self.clip_boxes else None
 
     def without_mixing(self) -> Self:
         """The same without mosaic and mixup, as YOLOX trains its last epochs (official S-ViT: never)."""
