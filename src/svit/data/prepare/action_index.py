@@ -262,14 +262,14 @@ def mirrored_pairs(classes: Sequence[str]) -> list[tuple[str, str]]:
     Raises:
         DataError: there are none, or a class that speaks of a side has no counterpart.
     """
-    pairs = {}
+    pairs: dict[frozenset[str], tuple[str, str]] = {}
     for name in classes:
         other = SIDE.sub(lambda side: OTHER_SIDE[side[1]], name)
         if other == name:
             continue
         if other not in classes:
             raise DataError(f"flip rule swap: '{name}' has no counterpart '{other}'; give pairs (--pairs)")
-        pairs.setdefault(tuple(sorted((name, other))), (name, other))
+        pairs.setdefault(frozenset((name, other)), (name, other))
     if not pairs:
         raise DataError("flip rule swap: no class speaks of left or right; give pairs (--pairs)")
     return list(pairs.values())
