@@ -160,6 +160,7 @@ def _train(experiment: Experiment, output: Path, profile: bool) -> int:
 
     hints = check_ready(experiment, output)
     training = Training(experiment, output, progress_bar)
+    _check_together(training)
     main = training.engine.is_main_process
     if main:
         print(as_yaml(experiment), file=sys.stderr)
@@ -173,6 +174,16 @@ def _train(experiment: Experiment, output: Path, profile: bool) -> int:
         if complete:
             _print_results(training)
     return 0 if complete or profile else 1
+
+
+def _check_together(training: Training) -> None:
+    """Several trainings in one folder, each of which takes itself for the only one, would spoil each other."""
+    started, together = int(os.environ.get("WORLD_SIZE", "1")), training.engine.num_processes
+    if started != together:
+        raise UsageError(
+            f"{started} processes were started, but {together} work together; without a GPU, set "
+            "ACCELERATE_USE_CPU=1"
+        )
 
 
 def _run(training: Training, profiler: StepProfiler | None) -> None:
