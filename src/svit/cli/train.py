@@ -177,7 +177,7 @@ def _train(experiment: Experiment, output: Path, profile: bool) -> int:
 
 
 def _check_together(training: Training) -> None:
-    """Several trainings in one folder, each of which takes itself for the only one, would spoil each other."""
+    """Refuses several trainings in one folder that each take themselves for the only one."""
     started, together = int(os.environ.get("WORLD_SIZE", "1")), training.engine.num_processes
     if started != together:
         raise UsageError(
