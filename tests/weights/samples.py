@@ -124,6 +124,14 @@ class ClipTower(nn.Module):
         x = self.ln_pre(x + self.positional_embedding[1:].unsqueeze(1))
         return self.ln_post(self.transformer(x)).transpose(0, 1)
 
+    @torch.jit.unused
+    def with_class_token(self, images: Tensor) -> Tensor:
+        """CLIP whole: (N, 3, H, W) -> tokens (N, 1 + Y X, C), the class token first."""
+        patches = self.conv1(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.class_embedding.expand(len(images), 1, -1), patches], dim=1)
+        x = self.ln_pre(tokens + self.positional_embedding).transpose(0, 1)
+        return self.ln_post(self.transformer(x)).transpose(0, 1)
+
 
 class Clip(nn.Module):
     """Image tower and a stub of a text tower, with the names of the official archive."""

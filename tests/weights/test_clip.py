@@ -17,7 +17,7 @@ from tests.weights.samples import (
     tower_shapes,
 )
 
-from svit.config import ModelConfig, preset
+from svit.config import ActionConfig, ModelConfig, preset
 from svit.errors import UsageError, WeightsError
 from svit.model.video_model import VideoModel, build
 from svit.weights import initialise_from_clip, load_clip
@@ -216,3 +216,26 @@ def test_the_preset_is_chosen_by_the_towers_size(tmp_path: Path) -> None:
     assert model.config == preset("base")
     assert not model.encoder.stem.conv.weight.any()
     assert len(report.loaded) == 150
+
+
+@pytest.mark.parametrize("write", LAYOUTS)
+def test_every_layout_gives_its_class_token_to_a_model_that_keeps_it(
+    tmp_path: Path, write: Callable[[Clip, Path], None]
+) -> None:
+    write(clip_model(), tmp_path / "clip.pt")
+    action = ActionConfig(class_names=("a", "b"), token="cls")
+    config = clip_config(temporal=False).model_copy(update={"action": action})
+    model, report = load_clip(tmp_path / "clip.pt", config)
+    images = torch.randn(2, 3, CLIP_GRID * CLIP_PATCH, CLIP_GRID * CLIP_PATCH)
+    with torch.no_grad():
+        found = model.encoder.encode(images[:, None]).class_token
+        expected = clip_model().visual.with_class_token(images)
+    assert found is not None
+    torch.testing.assert_close(found[:, 0], expected[:, 0], atol=2e-5, rtol=2e-5)
+    assert report.loaded["encoder.class_token"].endswith("class_embedding")
+    assert report.loaded["encoder.class_position"] == report.loaded["encoder.positions"]
+    assert not any("class" in name and "action" not in name for name in report.fresh)
+    assert not any(name.endswith("class_embedding") for name in report.unused)
+    assert {name for name in report.fresh if name.startswith("action.")} == {
+        name for name in model.state_dict() if name.startswith("action.")
+    }
