@@ -2,16 +2,21 @@
 
 A checkpoint is a folder OUTPUT/checkpoints/step-00001234 with the shards of `torch.distributed.checkpoint`
 and a `state.json`. It is written as `.step-00001234.part` and gets its name when all processes are done, so
-that a run killed at any moment finds the one before.
+that a run killed at any moment finds the one before. Tensors go by the model's own names, whatever engine
+held them: a run may go on with another number of processes, and with or without FSDP2.
+
+torch keeps the list of shards as a pickle: go on only from folders that you trust.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +24,7 @@ from typing import Any
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from svit.errors import OutputError, UsageError, WeightsError
@@ -36,12 +42,14 @@ class RunState:
         per_step: clips per step, of all processes.
         experiment: the resolved settings, as JSON values.
         best: HOTA of the best evaluation so far, per cent, and its step; None before the first.
+        scaler: what fp16's gradient scaler remembers.
     """
 
     step: int
     per_step: int
     experiment: dict[str, Any]
     best: tuple[float, int] | None = None
+    scaler: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,40 +72,70 @@ def find_checkpoints(folder: Path) -> list[Path]:
 
 
 def save_checkpoint(
-    folder: Path, state: RunState, trained: Trained, wait: Callable[[], None], main: bool
+    folder: Path, state: RunState, trained: Trained, agree: Callable[[bool], bool], main: bool
 ) -> Path:
-    """Writes one checkpoint; called by all processes.
+    """Writes one checkpoint; called by all processes. One that is there already stays as it is.
 
     Args:
         folder: OUTPUT/checkpoints.
         state: where the run is.
         trained: what is written.
-        wait: returns when all processes have called it.
+        agree: waits for all processes; whether all of them say yes.
         main: whether this process makes and renames the folder.
 
     Raises:
-        OutputError: it cannot be written; nothing is left of it and earlier ones are untouched.
+        OutputError: it cannot be written; nothing is left of it and earlier ones are untouched. If one
+            process cannot, all raise.
     """
     path = folder / f"step-{state.step:08d}"
+    if agree(path.is_dir()):
+        return path
     part = folder / f".{path.name}.part"
     try:
+        _in_all(path, agree, lambda: _begin(part, state) if main else None)
+        _in_all(path, agree, lambda: _write(part, trained))
+        _in_all(path, agree, lambda: _finish(part, path) if main else None)
+    except OutputError:
         if main:
             shutil.rmtree(part, ignore_errors=True)
-            part.mkdir(parents=True)
-            (part / STATE).write_text(json.dumps(asdict(state), indent=1))
-        wait()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # it says that one process saves alone
-            dcp.save(trained.tensors(), checkpoint_id=part, no_dist=not torch.distributed.is_initialized())
-    except Exception as error:  # the writer wraps what went wrong in exceptions of its own
-        shutil.rmtree(part, ignore_errors=True)
-        raise OutputError(f"{path}: the checkpoint could not be written ({_reason(error)})") from None
-    wait()
-    if main:
-        shutil.rmtree(path, ignore_errors=True)
-        part.rename(path)
-    wait()
+        raise
     return path
+
+
+def _in_all(path: Path, agree: Callable[[bool], bool], action: Callable[[], None]) -> None:
+    """Does a part of the work; if it fails in one process, all of them raise, so that none waits for it."""
+    reason = ""
+    try:
+        action()
+    except (Exception, CheckpointException) as error:  # the latter, torch's own, is no Exception
+        reason = _reason(error)
+    if not agree(not reason):
+        reason = reason or "another process says why"
+        raise OutputError(f"{path}: the checkpoint could not be written ({reason})")
+
+
+def _begin(part: Path, state: RunState) -> None:
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    with (part / STATE).open("w") as file:
+        json.dump(asdict(state), file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _write(part: Path, trained: Trained) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # it says that one process saves alone
+        dcp.save(trained.tensors(), checkpoint_id=part, no_dist=not torch.distributed.is_initialized())
+
+
+def _finish(part: Path, path: Path) -> None:
+    part.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # else a power failure could take the name back
+    finally:
+        os.close(folder)
 
 
 def read_state(path: Path) -> RunState:
@@ -131,50 +169,61 @@ def load_checkpoint(path: Path, trained: Trained) -> None:
             model_state_dict=tensors["model"],
             optim_state_dict=tensors["optimiser"],
         )
-    except Exception as error:  # the reader wraps what went wrong in exceptions of its own
+    except (Exception, CheckpointException) as error:  # the latter, torch's own, is no Exception
         raise WeightsError(f"{path}: the checkpoint cannot be read ({_reason(error)}); remove it") from None
 
 
 def remove_old(folder: Path, keep: int, best: int | None) -> None:
     """Leaves the `keep` newest checkpoints and that of step `best`; unfinished ones go too."""
-    for part in folder.glob(".step-*.part"):
-        shutil.rmtree(part, ignore_errors=True)
     for path in find_checkpoints(folder)[:-keep]:
         if best is None or path.name != f"step-{best:08d}":
-            shutil.rmtree(path, ignore_errors=True)
+            with suppress(OSError):  # what is half removed must not look like a checkpoint
+                path.rename(folder / f".{path.name}.part")
+    for part in folder.glob(".step-*.part"):
+        shutil.rmtree(part, ignore_errors=True)
+
+
+FREE = {
+    *("root", "workers", "save_minutes", "keep", "log_steps", "log_to"),
+    *("batch", "accumulate", "form", "checkpointing"),
+}
+"""Settings that may change between two parts of a run: what is computed stays the same, to rounding."""
 
 
 def check_same(experiment: dict[str, Any], saved: dict[str, Any], path: Path) -> None:
-    """That a run goes on with the settings it began with.
+    """That a run goes on with the settings it began with; one that it did not know yet is no difference.
 
     Raises:
         UsageError: it does not; the message names the first setting that differs.
     """
+    before = _flat(saved)
     for key, now in _flat(experiment).items():
-        before = _flat(saved).get(key)
-        if now != before and key.split(".")[-1] not in FREE:
+        if key.split(".")[-1] not in FREE and before.get(key, now) != now:
             raise UsageError(
-                f"{path.parent.parent} holds a run with {key}={before}, asked for is {key}={now};"
+                f"{path.parent.parent} holds a run with {key}={before[key]}, asked for is {key}={now};"
                 " choose another output=, or the same settings"
             )
 
 
-FREE = {
-    *("root", "workers", "save_minutes", "keep", "log_steps"),
-    *("batch", "accumulate", "form", "checkpointing"),
-}
-"""Settings that may change between two parts of a run: what is computed stays the same."""
-
-
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by their keys, nested by dots; of a list of groups, its length too."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        if isinstance(value, list) and any(isinstance(each, dict) for each in value):
+            flat[f"{prefix}{key}"] = f"{len(value)} of them"
+            flat |= _flat({str(place): each for place, each in enumerate(value)}, f"{prefix}{key}.")
+        elif isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
     return flat
 
 
 def _reason(error: BaseException) -> str:
     """The innermost cause as one line."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    if isinstance(error, CheckpointException):
+        return _reason(next(iter(error.failures.values()))[0])
+    inner = error.__cause__ or error.__context__
+    if inner is not None:
+        return _reason(inner)
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 
@@ -31,12 +31,14 @@ from svit.train.checkpoint import (
     remove_old,
     save_checkpoint,
 )
-from svit.train.experiment import Experiment
+from svit.train.experiment import Experiment, as_yaml
+from svit.train.log import Log
 from svit.train.meter import Meter, Report
 from svit.train.score import averaged_model, score
 from svit.train.start import start_model
 from svit.train.trainer import LossError, StepResult, Trainer
 from svit.types import Progress, no_progress
+from svit.video.output import output_error
 from svit.weights import save
 
 LONGEST_WAIT = timedelta(hours=12)
@@ -56,7 +58,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Scores:
-    """An evaluation: at which step, its HOTA, MOTA and IDF1 over all sequences, per cent."""
+    """An evaluation: at which step, its HOTA, MOTA, IDF1 and AP50 over all sequences, per cent."""
 
     step: int
     metrics: dict[str, float]
@@ -99,10 +101,10 @@ class Training:
         self.engine = _engine(experiment)
         self._settings = json.loads(experiment.model_dump_json())
         self._checkpoints = output / "checkpoints"
-        self._log = output / "log.jsonl"
+        self._log = Log(output / "log.jsonl")
         latest = self._latest()
         self.clips = load_clips(experiment, progress)
-        model, self.origin = start_model(experiment)
+        model, self.origin = start_model(experiment, fresh=latest is None)
         self.share = Share(
             experiment.batch, experiment.accumulate, self.engine.process_index, self.engine.num_processes
         )
@@ -110,6 +112,7 @@ class Training:
         self.steps = math.ceil(experiment.schedule.epochs * self.steps_per_epoch)
         self.trainer = Trainer(experiment, model, self.engine, self.steps_per_epoch)
         self.state = RunState(0, self.share.per_step, self._settings)
+        self._saved_step = -1
         if latest is not None:
             self._resume(latest)
         self._make_output()
@@ -124,22 +127,29 @@ class Training:
         yield Note(self._begin())
         meter, saved = self._meter(), time.monotonic()
         first, workers = self.state.step * self.share.per_step, self.experiment.data.workers
-        batches = iter(load_batches(self.clips, self.share, first, workers))
+        batches = load_batches(self.clips, self.share, first, workers)
         while self.state.step < self.steps:
             due = time.monotonic() - saved > 60 * self.experiment.save_minutes
             result = self._step(batches, (stop(), due))
             yield from self._count(meter, result)
             stopped, due = result.flags
-            scored = self._score_is_due()
+            began, scored = time.monotonic(), self._score_is_due()
             if scored:
                 yield from self._score()
             if due or stopped or scored:
-                yield self._save()
+                note = self._save()
+                yield note
                 saved = time.monotonic()
+                meter.leave_out(saved - began)
             if stopped:
-                yield Note(f"stopped at step {self.state.step}; the same command goes on from there")
+                yield self._stopped(note)
                 return
         yield from self._finish()
+
+    def _stopped(self, saved: Note) -> Note:
+        if saved.warning:
+            return Note(f"stopped at step {self.state.step}, which could not be saved", warning=True)
+        return Note(f"stopped at step {self.state.step}; the same command goes on from there")
 
     def _begin(self) -> str:
         if self.state.step:
@@ -148,13 +158,17 @@ class Training:
         return f"{self.origin}; {per_epoch} clips per epoch, {self.steps} steps of {per_step} clips"
 
     def _make_output(self) -> None:
+        if not self.engine.is_main_process:
+            return
+        path = self.output / "experiment.yaml"
         try:
             self.output.mkdir(parents=True, exist_ok=True)
-            if self.engine.is_main_process:
-                text = yaml.safe_dump(self._settings, sort_keys=False)
-                (self.output / "experiment.yaml").write_text(text)
+            part = path.with_name(f".{path.name}.part")
+            part.write_text(as_yaml(self.experiment))
+            part.replace(path)
         except OSError as error:
-            raise OutputError(f"{self.output}: cannot be written ({error.strerror})") from None
+            raise output_error(path, error) from None
+        self._log.forget_after(self.state.step)
 
     def _latest(self) -> Path | None:
         """The newest checkpoint, if it is of the same experiment; looked at before anything slow."""
@@ -172,10 +186,13 @@ class Training:
                 f"batch and accumulate so that batch x accumulate x processes is {state.per_step}"
             )
         load_checkpoint(latest, self._trained())
+        self._saved_step = state.step
+        if self.engine.scaler is not None and state.scaler is not None:
+            self.engine.scaler.load_state_dict(state.scaler)
         self.state = replace(state, experiment=self._settings)
 
     def _trained(self) -> Trained:
-        return Trained(self.trainer.loss, self.trainer.optimiser, self.trainer.average.state)
+        return Trained(self.trainer.loss, self.trainer.optimiser.optimizer, self.trainer.average.state)
 
     def _meter(self) -> Meter:
         experiment = self.experiment
@@ -191,35 +208,46 @@ class Training:
         try:
             result = self.trainer.step(self.state.step, batches, flags)
         except LossError as error:
-            path = self.output / f"bad-step-{self.state.step}-{self.engine.process_index}.pt"
-            torch.save({"losses": error.losses, "clips": [asdict(batch) for batch in error.batches]}, path)
             raise TrainingError(
-                f"step {self.state.step}: {error}; its clips are in {path}; a lower optimiser.rate, or "
+                f"step {self.state.step}: {error}; {self._keep_clips(error)}; a lower optimiser.rate, or "
                 "optimiser.clip_norm=10, may help; the same command goes on from the last checkpoint"
             ) from None
         self.state = replace(self.state, step=self.state.step + 1)
         return result
 
+    def _keep_clips(self, error: LossError) -> str:
+        """Saves what the loss was bad of; says where."""
+        path = self.output / f"bad-step-{self.state.step}-{self.engine.process_index}.pt"
+        try:
+            torch.save({"losses": error.losses, "clips": [asdict(batch) for batch in error.batches]}, path)
+        except (OSError, RuntimeError):  # torch raises either where the disk is full
+            path.unlink(missing_ok=True)
+            return f"{path} could not be written"
+        return f"its clips are in {path}"
+
     def _count(self, meter: Meter, result: StepResult) -> Iterator[Event]:
         """Adds a step up; tells of clips that cannot be read, and every now and then how it goes."""
         meter.add(result)
-        for line in result.broken:
+        for line in result.lines:
             yield Note(f"left out: {line}", warning=True)
-        seen = max(SURE, meter.taken)
-        if meter.broken > self.experiment.data.broken_share * seen:
+        if meter.broken > self.experiment.data.broken_share * max(SURE, meter.taken):
+            last = f"; the last: {result.lines[-1]}" if result.lines else ""
             raise DataError(
                 f"{meter.broken} of {meter.taken} clips cannot be read, more than data.broken_share="
-                f"{self.experiment.data.broken_share:g} of them; the last: {result.broken[-1]}"
+                f"{self.experiment.data.broken_share:g} allows{last}"
             )
         if self.state.step % self.experiment.log_steps == 0 or self.state.step == self.steps:
             report = meter.report()
-            self._write_log(asdict(report))
             yield report
+            yield from self._write_log(asdict(report))
 
-    def _write_log(self, record: dict[str, Any]) -> None:
+    def _write_log(self, record: dict[str, Any]) -> Iterator[Event]:
+        """A record in `log.jsonl`; if it cannot be written, the run goes on."""
         if self.engine.is_main_process:
-            with self._log.open("a") as file:
-                file.write(json.dumps(record) + "\n")
+            try:
+                self._log.append(record)
+            except OutputError as error:
+                yield Note(f"{error}; the training goes on", warning=True)
 
     def _score_is_due(self) -> bool:
         """At the end, and whenever a multiple of `every_epochs` was passed."""
@@ -230,34 +258,44 @@ class Training:
         return bool(step == self.steps or step // every > (step - 1) // every)
 
     def _score(self) -> Iterator[Event]:
-        """Scores the averaged weights; the best ones so far are kept."""
-        model, step = averaged_model(self.trainer), self.state.step
-        if self.engine.is_main_process:
-            model.to(self.engine.device)
+        """Scores the averaged weights, sequences shared among processes; the best ones so far are kept."""
+        model, step = averaged_model(self.trainer).to(self.engine.device), self.state.step
+        try:
             metrics = score(model, self.experiment.evaluate, self.output / "eval" / f"step-{step:08d}")
             if self.state.best is None or metrics["HOTA"] > self.state.best[0]:
+                if self.engine.is_main_process:
+                    save(model, self.output / "best.safetensors")
                 self.state = replace(self.state, best=(metrics["HOTA"], step))
-                save(model, self.output / "best.safetensors")
-            self._write_log({"step": step, **metrics})
-            yield Scores(step, metrics)
-        self.engine.wait_for_everyone()
+        except OutputError as error:
+            if self.engine.num_processes > 1:  # the others wait for this one
+                raise
+            yield Note(f"{error}; the training goes on without these scores", warning=True)
+            return
+        yield Scores(step, metrics)
+        yield from self._write_log({"step": step, **metrics})
 
     def _save(self) -> Note:
         """Writes a checkpoint; one that cannot be written is told of, and the run goes on."""
-        engine, main = self.engine, self.engine.is_main_process
+        main, scaler = self.engine.is_main_process, self.engine.scaler
+        state = replace(self.state, scaler=None if scaler is None else scaler.state_dict())
         try:
-            path = save_checkpoint(
-                self._checkpoints, self.state, self._trained(), engine.wait_for_everyone, main
-            )
+            path = save_checkpoint(self._checkpoints, state, self._trained(), self._agree, main)
         except OutputError as error:
             return Note(f"{error}; the training goes on, earlier checkpoints are whole", warning=True)
+        self._saved_step = self.state.step
         if main:
             best = None if self.state.best is None else self.state.best[1]
             remove_old(self._checkpoints, self.experiment.keep, best)
         return Note(f"checkpoint: {path}")
 
+    def _agree(self, yes: bool) -> bool:
+        """Whether all processes say yes; they wait for each other."""
+        votes = self.engine.reduce(torch.tensor([float(yes)], device=self.engine.device), reduction="sum")
+        return bool(int(votes) == self.engine.num_processes)
+
     def _finish(self) -> Iterator[Event]:
-        yield self._save()
+        if self._saved_step != self.state.step:
+            yield self._save()
         model = averaged_model(self.trainer)
         if self.engine.is_main_process:
             path = self.output / f"{model.config.name}.safetensors"
@@ -267,7 +305,23 @@ class Training:
 
 
 def _engine(experiment: Experiment) -> Accelerator:
-    """The processes and the precision that `torchrun` or `accelerate launch` and the settings ask for."""
+    """The processes and the precision that `torchrun` or `accelerate launch` and the settings ask for.
+
+    Raises:
+        UsageError: the device does not have that precision, or cannot be shared by processes.
+    """
     precision = "no" if experiment.precision == "fp32" else experiment.precision
-    timeout = InitProcessGroupKwargs(timeout=LONGEST_WAIT)
-    return Accelerator(mixed_precision=precision, kwargs_handlers=[timeout])
+    timeout, cpu = InitProcessGroupKwargs(timeout=LONGEST_WAIT), not torch.accelerator.is_available()
+    try:
+        engine = Accelerator(mixed_precision=precision, kwargs_handlers=[timeout], cpu=cpu)
+    except ValueError as error:
+        raise UsageError(
+            f"precision={experiment.precision} does not work here ({error}); use precision=fp32"
+        ) from None
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if engine.num_processes != started:  # each would train on its own, into the same folder
+        raise UsageError(
+            f"{started} processes were started, but on {engine.device.type} they cannot train together;"
+            " start one, without torchrun"
+        )
+    return engine

@@ -62,7 +62,7 @@ class Meter:
         clips: per step, of all processes.
         frames: per clip.
         peak: the peak learning rate.
-        taken, broken: clips so far, and how many of them this process could not read.
+        taken, broken: clips so far, and how many of them could not be read.
     """
 
     steps: int
@@ -79,11 +79,15 @@ class Meter:
         """Takes in a step."""
         self._results.append(result)
         self.taken += self.clips
-        self.broken += len(result.broken)
+        self.broken += result.broken
+
+    def leave_out(self, seconds: float) -> None:
+        """Time that was spent on something else than training, such as scores."""
+        self._since += seconds
 
     def report(self) -> Report:
         """The means since the last report; begins anew."""
-        results, seconds = self._results, time.monotonic() - self._since
+        results, seconds = self._results, max(time.monotonic() - self._since, 1e-9)
         count, last = len(results), results[-1]
         names = last.losses
         per_step = seconds / count
@@ -94,7 +98,7 @@ class Meter:
             losses={name: sum(r.losses[name] for r in results) / count for name in names},
             positives=sum(r.positives for r in results) / count,
             rate=last.rate * self.peak,
-            norm=sum(r.norm for r in results) / count,
+            norm=float(torch.stack([r.norm for r in results]).mean()),
             samples_per_s=self.clips / per_step,
             frames_per_s=self.clips * self.frames / per_step,
             data_share=min(1.0, sum(r.waited for r in results) / seconds),

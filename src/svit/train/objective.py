@@ -27,8 +27,9 @@ class Batch:
 
     Attributes:
         frames: (B, T, 3, H, W), uint8 until `svit.train.batches.to_device` makes them normalised floats.
-        targets: per clip and frame boxes (G, 4) xyxy in input pixels and labels (G,).
-        ignore: per clip and frame boxes (I, 4) that are neither person nor background.
+        targets: per clip and frame boxes (G, 4) xyxy in input pixels and labels (G,); on the CPU, where they
+            are checked without waiting for the device.
+        ignore: per clip and frame boxes (I, 4) that are neither person nor background; on the CPU too.
     """
 
     frames: Tensor
@@ -59,13 +60,25 @@ class ClipLoss(nn.Module):
         self.model = model
 
     def forward(
-        self, batch: Batch, use_l1: bool, form: Form = "clip", memory: StreamMemory | None = None
+        self,
+        batch: Batch,
+        use_l1: bool = False,
+        form: Form = "clip",
+        memory: StreamMemory | None = None,
+        seed: int = 0,
     ) -> tuple[Tensor, Tensor, StreamMemory]:
         """Losses of all frames.
 
-        The encoder takes all frames at once (`clip`) or one by one (`step`), pyramid and detector always one
-        by one: batch norm then sees one frame of every clip at a time, as in the official run, and both forms
-        give the same numbers.
+        All frames go through the model at once (`clip`) or one by one (`step`). Either way batch norm sees
+        one frame of every clip at a time, as in the official run, and a clip drops the same paths in all of
+        its frames, so that both forms give the same numbers.
+
+        Args:
+            batch: frames as normalised floats.
+            use_l1: add the L1 loss on the box logits.
+            form: see above.
+            memory: of the frames before; None starts the clips.
+            seed: decides which paths are dropped, whatever was drawn before.
 
         Returns:
             total: sum of the losses over frames and positives, with gradient.
@@ -74,21 +87,21 @@ class ClipLoss(nn.Module):
         """
         totals, parts = [], []
         for piece in pieces(batch, form):
+            torch.manual_seed(seed)
             stages, memory = self.model.encoder(piece.frames, memory)
-            for t in range(piece.frames.shape[1]):
-                total, sums = self._frame([stage[:, t : t + 1] for stage in stages], piece.frame(t), use_l1)
-                totals.append(total)
-                parts.append(sums)
+            total, sums = self._losses(stages, piece, use_l1)
+            totals.append(total)
+            parts.append(sums)
         assert memory is not None
         return torch.stack(totals).sum(), torch.stack(parts).sum(0), memory
 
-    def _frame(self, stages: list[Tensor], frame: Batch, use_l1: bool) -> tuple[Tensor, Tensor]:
-        """The sums of one frame of every clip: total with gradient, and `PARTS` and positives without."""
+    def _losses(self, stages: list[Tensor], piece: Batch, use_l1: bool) -> tuple[Tensor, Tensor]:
+        """The sums over a piece: total with gradient, and `PARTS` and positives without."""
         model = self.model
         assert model.pyramid is not None
         assert model.detector is not None
         maps = model.detector(model.pyramid(stages))
-        losses = detection_loss(maps, frame.targets, use_l1, frame.ignore, model.strides)
+        losses = detection_loss(maps, piece.targets, use_l1, piece.ignore, model.strides)
         # The losses come divided by this.
         count = losses["positives"].clamp(min=1).float()
         zero = torch.zeros_like(count)
@@ -97,5 +110,5 @@ class ClipLoss(nn.Module):
 
 
 def pieces(batch: Batch, form: Form) -> list[Batch]:
-    """What goes through the encoder one after the other: the whole clip, or its frames."""
+    """What goes through the model one after the other: the whole clip, or its frames."""
     return [batch] if form == "clip" else [batch.frame(t) for t in range(batch.frames.shape[1])]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -87,7 +86,6 @@ class Average:
             self.state[name].copy_(now[name])
 
 
-def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
-    """The Euclidean norm of all gradients together, of their parts on all processes."""
-    norm = nn.utils.get_total_norm(gradients)
-    return norm.full_tensor() if isinstance(norm, DTensor) else norm
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor's parts from all processes together; itself where it is not cut up."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor
-from torch.distributed.tensor import DTensor
-
 from svit.data.datasets import load_dataset
 from svit.evaluate.run import RunOptions, evaluate_model
 from svit.model.video_model import VideoModel
 from svit.train.experiment import EvaluateConfig
+from svit.train.optim import whole
 from svit.train.trainer import Trainer
 
 
 def averaged_model(trainer: Trainer) -> VideoModel:
     """The averaged weights as a model, in evaluation mode; called by all processes."""
-    state = {name: _whole(tensor) for name, tensor in trainer.average.state.items()}
+    state = {name: whole(tensor).cpu() for name, tensor in trainer.average.state.items()}
     model = VideoModel(trainer.config).eval()
     model.load_state_dict(state)
     return model
@@ -24,6 +22,8 @@ def averaged_model(trainer: Trainer) -> VideoModel:
 
 def score(model: VideoModel, settings: EvaluateConfig, output: Path) -> dict[str, float]:
     """Evaluates as `svit eval` does, into `output`; HOTA, MOTA, IDF1 and AP50 over all sequences, per cent.
+
+    Called by all processes: they share the sequences, and all get the numbers.
 
     Raises:
         SvitError: the data set is missing or malformed.
@@ -33,8 +33,3 @@ def score(model: VideoModel, settings: EvaluateConfig, output: Path) -> dict[str
     combined = evaluate_model(model, sequences, output, RunOptions(overwrite=True)).combined
     tracking = {name: float(combined.tracking[name]) for name in ("HOTA", "MOTA", "IDF1")}
     return tracking | {"AP50": float(combined.detection["AP50"])}
-
-
-def _whole(tensor: Tensor) -> Tensor:
-    """A tensor's parts from all processes together, on the CPU."""
-    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).detach().cpu().clone()

@@ -12,8 +12,13 @@ from svit.weights.clip import initialise_from_clip, is_clip
 from svit.weights.files import read_file
 
 
-def start_model(experiment: Experiment) -> tuple[VideoModel, str]:
+def start_model(experiment: Experiment, fresh: bool = True) -> tuple[VideoModel, str]:
     """The model to train, on the CPU in fp32, and where its weights came from, in words.
+
+    Args:
+        experiment: the settings.
+        fresh: whether the run begins; weights of one that goes on come from its checkpoint, and the file it
+            once started from is not read.
 
     Raises:
         WeightsError: the file to start from is missing, damaged, or of another model.
@@ -25,7 +30,7 @@ def start_model(experiment: Experiment) -> tuple[VideoModel, str]:
     torch.manual_seed(experiment.seed)
     model = build(config)
     path = experiment.model.start
-    if path is None:
+    if path is None or not fresh:
         return model, "weights: random"
     if is_clip(read_file(path)):
         return model, str(initialise_from_clip(model, path))
@@ -36,7 +41,7 @@ def start_model(experiment: Experiment) -> tuple[VideoModel, str]:
 def _copy(source: VideoModel, target: VideoModel, path: str) -> None:
     """Copies all tensors; only the settings that change no shape may differ."""
     old, new = source.state_dict(), target.state_dict()
-    for name in old.keys() | new.keys():
+    for name in sorted(old.keys() | new.keys()):
         if name not in old or name not in new or old[name].shape != new[name].shape:
             shapes = " and ".join(str(tuple(s[name].shape)) if name in s else "nothing" for s in (old, new))
             raise WeightsError(

@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from svit.data.augment.multiscale import scale_for
 from svit.model.video_model import VideoModel
 from svit.train.batches import LoadedBatch, to_device
 from svit.train.experiment import Experiment
 from svit.train.objective import PARTS, Batch, ClipLoss, pieces
-from svit.train.optim import Average, gradient_norm, parameter_groups, rate_factor, set_rates
+from svit.train.optim import Average, parameter_groups, rate_factor, set_rates, whole
 
 LOSS_SCALE = 1e-3
 """On the sums of losses, so that half precision can hold their gradients; taken out again before the step."""
@@ -34,22 +33,24 @@ class StepResult:
         losses: per positive, by name, and their `total`.
         positives: priors that answered for a box, on all processes.
         rate: share of the peak learning rate.
-        norm: of the gradient, before clipping.
+        norm: of the gradient, before clipping; a tensor on the device, so that nobody waits for it.
         size: height and width of the frames.
         flags: what any process asked for: to stop, to save.
         waited: seconds this process waited for clips.
-        broken: clips that this process could not read, one line each.
+        broken: clips that could not be read, on all processes.
+        lines: of those of this process, one each.
     """
 
     step: int
     losses: dict[str, float]
     positives: float
     rate: float
-    norm: float
+    norm: Tensor
     size: tuple[int, int]
     flags: tuple[bool, bool]
     waited: float
-    broken: list[str]
+    broken: int
+    lines: list[str]
 
 
 class LossError(Exception):
@@ -90,7 +91,8 @@ class Trainer:
         if engine.num_processes > 1 and engine.device.type == "cuda":
             loss = nn.SyncBatchNorm.convert_sync_batchnorm(loss)  # type: ignore[no-untyped-call]
         settings = experiment.optimiser
-        optimiser = torch.optim.AdamW(parameter_groups(model, settings), settings.rate, settings.betas)
+        groups = parameter_groups(model, settings)
+        optimiser = torch.optim.AdamW(groups, settings.rate, settings.betas, fused=True)
         self.loss, self.optimiser = engine.prepare(loss, optimiser)
         self.average = Average(self.model, experiment.average, experiment.average_warm_up)
 
@@ -119,20 +121,20 @@ class Trainer:
         waited = time.monotonic() - began
         sums = torch.zeros(len(PARTS) + 1, device=self.engine.device)
         for turn, one in enumerate(loaded):
-            self._seed(step, turn)
             batch = to_device(one.batch, self.engine.device, size, self.config.input)
-            sums += self._accumulate(batch, use_l1, turn == len(loaded) - 1)
-        (*parts, positives), asked = self._over_processes(sums, flags)
+            sums += self._accumulate(batch, use_l1, self._seed(step, turn), turn == len(loaded) - 1)
+        lines = [line for one in loaded for line in one.broken]
+        (*parts, positives), (stop, save, broken) = self._over_processes(sums, (*flags, len(lines)))
         losses = {name: part / max(positives, 1.0) for name, part in zip(PARTS, parts, strict=True)}
         losses["total"] = sum(losses.values())
         if not losses["total"] <= self.experiment.explode:  # NaN is not either
             raise LossError(losses, [one.batch for one in loaded])
         factor = rate_factor(step, self.steps_per_epoch, self.experiment.schedule)
         norm = self._update(step, factor, max(positives, 1.0))
-        broken = [line for one in loaded for line in one.broken]
-        return StepResult(step, losses, positives, factor, norm, size, asked, waited, broken)
+        asked = (stop > 0, save > 0)
+        return StepResult(step, losses, positives, factor, norm, size, asked, waited, round(broken), lines)
 
-    def _accumulate(self, batch: Batch, use_l1: bool, last: bool) -> Tensor:
+    def _accumulate(self, batch: Batch, use_l1: bool, seed: int, last: bool) -> Tensor:
         """Forward and backward through a batch; the sums of `ClipLoss`."""
         form, memory = self.experiment.form, None
         sums = torch.zeros(len(PARTS) + 1, device=self.engine.device)
@@ -140,9 +142,8 @@ class Trainer:
         alone = form == "step" and not self.config.encoder.memory_gradient
         passes = pieces(batch, form) if alone else [batch]
         for number, piece in enumerate(passes):
-            together = last and number == len(passes) - 1
-            with self._quiet(together), _attention(self.engine.device):
-                total, parts, memory = self.loss(piece, use_l1, form, memory)
+            with self._quiet(last and number == len(passes) - 1):
+                total, parts, memory = self.loss(piece, use_l1, form, memory, seed)
                 self.engine.backward(total * LOSS_SCALE)
             sums += parts
         return sums
@@ -151,34 +152,45 @@ class Trainer:
         """Processes exchange gradients in the last backward pass of a step only."""
         return nullcontext() if together else self.engine.no_sync(self.loss)
 
-    def _update(self, step: int, factor: float, positives: float) -> float:
-        """Divides the gradients by the positives of all processes, clips them, and steps."""
+    def _update(self, step: int, factor: float, positives: float) -> Tensor:
+        """Divides the gradients by the positives of all processes, clips them, and steps; their norm."""
         set_rates(self.optimiser, factor)
         self.engine.unscale_gradients(self.optimiser)
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         # Engines average over processes; the losses are sums over them.
         torch._foreach_mul_(gradients, self.engine.num_processes / (positives * LOSS_SCALE))
-        norm, limit = gradient_norm(gradients), self.experiment.optimiser.clip_norm
+        norm, limit = nn.utils.get_total_norm(gradients), self.experiment.optimiser.clip_norm
         if limit:
-            torch._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp(max=1.0))
+            nn.utils.clip_grads_with_norm_(self.model.parameters(), limit, norm)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
+        self._share_statistics()
         self.average.update(self.model, step)
-        return float(norm)
+        return whole(norm)
 
-    def _over_processes(
-        self, sums: Tensor, flags: tuple[bool, bool]
-    ) -> tuple[list[float], tuple[bool, bool]]:
-        """The sums of all processes, and what any of them asked for, in one exchange."""
-        together = torch.cat([sums, sums.new_tensor(flags)])
-        *total, stop, save = self.engine.reduce(together, reduction="sum").tolist()
-        return total, (stop > 0, save > 0)
+    def _share_statistics(self) -> None:
+        """Batch norms' running means and variances become those over all processes.
 
-    def _seed(self, step: int, turn: int) -> None:
+        On GPUs synchronised batch norm has done so. Elsewhere each process saw its own clips, and which
+        process writes a checkpoint or scores must not matter.
+        """
+        if self.engine.num_processes == 1 or self.engine.device.type == "cuda":
+            return
+        running = [x for x in self.model.buffers() if x.is_floating_point()]
+        together = self.engine.reduce(torch.cat([x.flatten() for x in running]), reduction="mean")
+        for buffer, mean in zip(running, together.split([x.numel() for x in running]), strict=True):
+            buffer.copy_(mean.view_as(buffer))
+
+    def _over_processes(self, sums: Tensor, asked: tuple[int, ...]) -> tuple[list[float], list[float]]:
+        """Both summed over all processes, in one exchange: the one point in a step where all wait."""
+        both = torch.cat([sums, torch.tensor(asked, dtype=sums.dtype).to(sums.device, non_blocking=True)])
+        together = self.engine.reduce(both, reduction="sum").tolist()
+        return together[: len(sums)], together[len(sums) :]
+
+    def _seed(self, step: int, turn: int) -> int:
         """Dropped paths depend on the place in the run alone, not on what was drawn before."""
         place = turn * self.engine.num_processes + self.engine.process_index
-        numbers = np.random.SeedSequence([self.experiment.seed, step, place]).generate_state(1)
-        torch.manual_seed(int(numbers[0]))
+        return int(np.random.SeedSequence([self.experiment.seed, step, place]).generate_state(1)[0])
 
     def _size(self, step: int) -> tuple[int, int]:
         augment = self.experiment.data.augment
@@ -189,8 +201,3 @@ class Trainer:
     def _is_plain(self, step: int) -> bool:
         schedule = self.experiment.schedule
         return step >= (schedule.epochs - schedule.plain_epochs) * self.steps_per_epoch
-
-
-def _attention(device: torch.device) -> AbstractContextManager[Any]:
-    """On a CPU the fused attention's backward pass is ten times slower than plain matrix products."""
-    return sdpa_kernel([SDPBackend.MATH]) if device.type == "cpu" else nullcontext()
