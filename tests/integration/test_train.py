@@ -287,9 +287,8 @@ def start(experiment, here):
 
     def run(*words, launcher=COMMAND):
         words = (str(experiment), "output=run", "schedule.epochs=500", "log_steps=1", *words)
-        environment = {**ENVIRONMENT, "ACCELERATE_USE_CPU": "1"}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        running.append(subprocess.Popen([*launcher, *words], cwd=here, env=environment, **pipes))
+        running.append(subprocess.Popen([*launcher, *words], cwd=here, env=ENVIRONMENT, **pipes))
         return running[-1]
 
     yield run

@@ -181,8 +181,8 @@ def _check_together(training: Training) -> None:
     started, together = int(os.environ.get("WORLD_SIZE", "1")), training.engine.num_processes
     if started != together:
         raise UsageError(
-            f"{started} processes were started, but {together} work together; without a GPU, set "
-            "ACCELERATE_USE_CPU=1"
+            f"{started} processes were started, but {together} work together; start them with torchrun or "
+            "accelerate launch"
         )
 
 
