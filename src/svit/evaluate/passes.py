@@ -49,6 +49,19 @@ class _Collected:
         self.tracks.append(_rows(frame.index + 1, _of_class(result.tracks, person)))
 
 
+@dataclass(frozen=True)
+class SequenceJob:
+    """What all sequences of a run have in common; see `run_sequence`."""
+
+    folder: RunFolder
+    chunk: int
+    memory: int
+
+    def run(self, model: VideoModel, piece: EvalSequence) -> Iterator[None]:
+        """Computes a sequence; yields once per frame."""
+        return run_sequence(model, piece, self.folder, self.chunk, self.memory)
+
+
 def run_sequence(
     model: VideoModel, sequence: EvalSequence, folder: RunFolder, chunk: int, memory: int
 ) -> Iterator[None]:

@@ -10,11 +10,12 @@ from pathlib import Path
 from svit.data.datasets import EvalSequence
 from svit.errors import UsageError
 from svit.evaluate.evaluation import Evaluation, Latency, SequenceResult, Speed
-from svit.evaluate.passes import person_class
-from svit.evaluate.run_folder import RESULTS, RunFolder, run_settings
+from svit.evaluate.passes import SequenceJob, person_class
+from svit.evaluate.run_files import RESULTS
+from svit.evaluate.run_folder import RunFolder, run_settings
 from svit.evaluate.run_scores import check_ground_truth, score_run
 from svit.evaluate.shards import is_main_process, joined_ranks, local_device
-from svit.evaluate.workers import Job, run_alone, run_in_workers
+from svit.evaluate.workers import run_alone, run_in_workers
 from svit.model.video_model import VideoModel
 from svit.types import Progress, no_progress
 
@@ -80,7 +81,7 @@ def evaluate_model(
     memory = model.config.encoder.memory if options.memory is None else options.memory
     config = model.config.model_dump(mode="json")
     folder = RunFolder(output, run_settings(model, config, dataset, memory, options.chunk))
-    job = Job(folder, options.chunk, memory)
+    job = SequenceJob(folder, options.chunk, memory)
     with joined_ranks() as ranks:
         if ranks.count > 1 and options.workers > 1:
             raise UsageError("--workers goes without torchrun, which has started processes already")
@@ -101,7 +102,7 @@ def evaluate_model(
 
 
 def _run(
-    model: VideoModel, sequences: Sequence[EvalSequence], job: Job, workers: int, progress: Progress
+    model: VideoModel, sequences: Sequence[EvalSequence], job: SequenceJob, workers: int, progress: Progress
 ) -> None:
     several = min(workers, len(sequences)) > 1
     frames = run_in_workers(model, sequences, job, workers) if several else run_alone(model, sequences, job)

@@ -7,15 +7,30 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
 
-from svit.data.datasets import EvalSequence
 from svit.errors import SvitError, UsageError
 
+
+class Piece(Protocol):
+    """A part of a run that is computed as a whole: a sequence, a video."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        ...
+
+    @property
+    def frames(self) -> int:
+        """How long it is, roughly: longer ones are begun earlier."""
+        ...
+
+
 T = TypeVar("T")
+P = TypeVar("P", bound=Piece)
 
 PATIENCE = timedelta(days=30)
 """How long processes wait for each other. torchrun ends all of them as soon as one fails, so this is not
@@ -66,16 +81,16 @@ class Ranks:
             raise answer[0]
         return answer[0]  # type: ignore[return-value]
 
-    def share(self, sequences: Sequence[EvalSequence]) -> list[EvalSequence]:
+    def share(self, pieces: Sequence[P]) -> list[P]:
         """This process' part: the longest first, to whom has the fewest frames; alone, all in their order."""
         if self.count == 1:
-            return list(sequences)
+            return list(pieces)
         frames = [0] * self.count
-        shares: list[list[EvalSequence]] = [[] for _ in range(self.count)]
-        for sequence in sorted(sequences, key=lambda each: (-each.frames, each.name)):
+        shares: list[list[P]] = [[] for _ in range(self.count)]
+        for piece in sorted(pieces, key=lambda each: (-each.frames, each.name)):
             least = frames.index(min(frames))
-            frames[least] += sequence.frames
-            shares[least].append(sequence)
+            frames[least] += piece.frames
+            shares[least].append(piece)
         return shares[self.rank]
 
     def meet(self) -> None:

@@ -1,4 +1,4 @@
-"""The sequences of a run shared among processes of one machine."""
+"""The pieces of a run (sequences, videos) shared among processes of one machine."""
 
 from __future__ import annotations
 
@@ -7,51 +7,49 @@ import os
 import signal
 import tempfile
 import traceback
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 import torch
 
-from svit.data.datasets import EvalSequence
 from svit.errors import SvitError
-from svit.evaluate.passes import run_sequence
-from svit.evaluate.run_folder import RunFolder
+from svit.evaluate.shards import P, Piece
 from svit.model.video_model import VideoModel
 from svit.weights import load, save
 
 
-@dataclass(frozen=True)
-class Job:
-    """What all sequences of a run have in common; see `svit.evaluate.passes.run_sequence`."""
-
-    folder: RunFolder
-    chunk: int
-    memory: int
+Taken = TypeVar("Taken", bound=Piece, contravariant=True)
 
 
-def run_alone(model: VideoModel, sequences: Sequence[EvalSequence], job: Job) -> Generator[None]:
-    """Takes the sequences one after the other; yields once per frame."""
-    for sequence in sequences:
-        yield from run_sequence(model, sequence, job.folder, job.chunk, job.memory)
+class Job(Protocol[Taken]):
+    """What is done to every piece of a run; it travels to the processes."""
+
+    def run(self, model: VideoModel, piece: Taken) -> Iterator[None]:
+        """Computes a piece and writes its files; yields where progress is to be told."""
+        ...
 
 
-def run_in_workers(
-    model: VideoModel, sequences: Sequence[EvalSequence], job: Job, workers: int
-) -> Generator[None]:
-    """Takes the sequences in several processes, the longest first; yields once per frame.
+def run_alone(model: VideoModel, pieces: Sequence[P], job: Job[P]) -> Generator[None]:
+    """Takes the pieces one after the other; yields as the job does."""
+    for piece in pieces:
+        yield from job.run(model, piece)
+
+
+def run_in_workers(model: VideoModel, pieces: Sequence[P], job: Job[P], workers: int) -> Generator[None]:
+    """Takes the pieces in several processes, the longest first; yields as the job does.
 
     Each process has a copy of the model and its share of the threads; with several GPUs they take turns from
     the model's own on.
 
     Raises:
         SvitError: what went wrong in a process, or that it ended without a word. The others are ended too;
-            sequences finished by then stay.
+            pieces finished by then stay.
     """
-    waiting = sorted(sequences, key=lambda sequence: sequence.frames)
+    waiting = sorted(pieces, key=lambda piece: piece.frames)
     with tempfile.TemporaryDirectory(prefix="svit-") as folder:
         weights = Path(folder) / "model.safetensors"
         save(model, weights)
@@ -74,13 +72,13 @@ def run_in_workers(
                 each.end()
 
 
-class _Worker:
-    """The parent's end of a process that takes one sequence after the other."""
+class _Worker(Generic[P]):
+    """The parent's end of a process that takes one piece after the other."""
 
-    def __init__(self, model: VideoModel, weights: Path, job: Job, number: int, workers: int) -> None:
+    def __init__(self, model: VideoModel, weights: Path, job: Job[P], number: int, workers: int) -> None:
         context = multiprocessing.get_context("spawn")  # forked processes cannot use CUDA
         self.connection, theirs = context.Pipe()
-        self.sequence = ""
+        self.piece = ""
         threads = max(1, torch.get_num_threads() // workers)
         weight = model.encoder.positions
         where = _device(weight.device, number)
@@ -89,20 +87,20 @@ class _Worker:
         self._process.start()
         theirs.close()  # or the end of the process would not be heard
 
-    def take(self, sequence: EvalSequence) -> None:
-        """Gives the process a sequence."""
-        self.sequence = sequence.name
+    def take(self, piece: P) -> None:
+        """Gives the process a piece."""
+        self.piece = piece.name
         with suppress(ConnectionError):  # it is gone: the next `hear` says so
-            self.connection.send(sequence)
+            self.connection.send(piece)
 
     def hear(self) -> bool:
-        """Waits for the process: True for a frame, False for the end of its sequence."""
+        """Waits for the process: True for progress, False for the end of its piece."""
         try:
             message = self.connection.recv()
         except (EOFError, ConnectionError):
             self._process.join(5)
             raise SvitError(
-                f"{self.sequence}: the process that worked on it ended (exit code {self._process.exitcode}),"
+                f"{self.piece}: the process that worked on it ended (exit code {self._process.exitcode}),"
                 " perhaps for lack of memory; start again, what is finished is kept"
             ) from None
         if isinstance(message, SvitError):
@@ -117,27 +115,27 @@ class _Worker:
 
 
 def _serve(
-    connection: Connection, weights: Path, device: str, dtype: torch.dtype, threads: int, job: Job
+    connection: Connection, weights: Path, device: str, dtype: torch.dtype, threads: int, job: Job[P]
 ) -> None:
-    """The process: sequences come in; out go True per frame, False per sequence, or an error."""
+    """The process: pieces come in; out go True for progress, False per piece, or an error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends this one
     torch.set_num_threads(threads)
     model: VideoModel | None = None
     while True:
         try:
-            sequence: EvalSequence = connection.recv()
+            piece: P = connection.recv()
         except (EOFError, ConnectionError):
             return  # the parent has gone
         try:
             model = model or load(weights, device).to(dtype)
-            for _ in run_sequence(model, sequence, job.folder, job.chunk, job.memory):
+            for _ in job.run(model, piece):
                 connection.send(True)
             connection.send(False)
         except ConnectionError:
             return
         except Exception as error:  # whatever it is, the parent has to hear of it
             with suppress(ConnectionError):
-                connection.send(_portable(error, sequence.name))
+                connection.send(_portable(error, piece.name))
             return
 
 
