@@ -20,10 +20,11 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
 from tests.video.clips import write_clip
 
 from svit.cli import main
-from svit.config import DetectorConfig, EncoderConfig, InputConfig, ModelConfig, TrackerConfig
+from svit.config import ActionConfig, DetectorConfig, EncoderConfig, InputConfig, ModelConfig, TrackerConfig
 from svit.video import open_source
 from svit.weights import describe_models
 
@@ -201,6 +202,7 @@ def settings_table() -> str:
         ("", ModelConfig),
         ("encoder.", EncoderConfig),
         ("detector.", DetectorConfig),
+        ("action.", ActionConfig),
         ("input.", InputConfig),
         ("tracker.", TrackerConfig),
     ]
@@ -214,8 +216,10 @@ def settings_table() -> str:
 
 
 def shown(default: object) -> str:
-    if isinstance(default, bool):
-        return "on" if default else "off"
+    if default is None or isinstance(default, bool):
+        return {None: "none", True: "on", False: "off"}[default]
+    if default is PydanticUndefined:
+        return "to be given"
     return ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 

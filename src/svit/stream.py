@@ -55,9 +55,12 @@ class Sampling:
     start: float | None = None
     taken: int = -1
 
-    _EARLY = 0.27
-    """Share of an interval by which a frame may come early: a source of exactly the trained rate then loses
-    none to jitter. No small fraction, else sources of a few times the rate have frames on the border."""
+    _EARLY = 0.17
+    """Share of an interval by which a frame may come early, so that jitter loses none at that very rate.
+
+    Below 1/5, so that of five times the rate every fifth enters from the start; and no simple fraction, which
+    would put frames of such sources on the border.
+    """
 
     def next(self, timestamp: float) -> tuple[bool, Sampling]:
         """Whether the frame of this time enters, and the sampling after it."""
