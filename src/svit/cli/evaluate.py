@@ -1,4 +1,4 @@
-"""`svit eval`: scores of result files, of several trackers, or of a model on a data set."""
+"""`svit eval`: scores of result files, of several trackers, or of a model on a data set of any kind."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from svit.cli.evaluate_actions import DEFAULT_CHUNK as ACTION_CHUNK
+from svit.cli.evaluate_actions import (
+    ActionRun,
+    ClipFrames,
+    ClipStride,
+    Split,
+    Streaming,
+    Views,
+    is_action_index,
+    run_actions,
+)
 from svit.cli.progress import progress_bar
 from svit.errors import OutputError, UsageError
 
@@ -34,7 +45,7 @@ def evaluate(
         list[str] | None,
         typer.Argument(
             metavar="[DATA SET] | [TRACKER ...]",
-            help="A data set's name or a folder of sequences; after --compare the trackers.",
+            help="A data set's name, folder of sequences or action index; after --compare the trackers.",
             show_default=False,
         ),
     ] = None,
@@ -73,7 +84,10 @@ def evaluate(
     ] = None,
     step: Annotated[bool, typer.Option("--step", help="One frame at a time through the model.")] = False,
     chunk: Annotated[
-        int | None, typer.Option(min=1, help=f"Frames at once through the model, {DEFAULT_CHUNK} by default.")
+        int | None,
+        typer.Option(
+            min=1, help=f"Frames at once through the model; {DEFAULT_CHUNK}, for clips {ACTION_CHUNK}."
+        ),
     ] = None,
     memory: Annotated[
         int | None, typer.Option(min=1, help="Frames remembered; the default is the model's.")
@@ -91,10 +105,16 @@ def evaluate(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all numbers, unrounded, as JSON instead of a table.")
     ] = False,
+    views: Views = None,
+    streaming: Streaming = False,
+    split: Split = None,
+    frames: ClipFrames = None,
+    stride: ClipStride = None,
 ) -> int:
     """Score tracking results, or a model on a data set.
 
     svit eval mot17-half --checkpoint X.safetensors runs a model;
+    svit eval INDEX.json --checkpoint X.safetensors scores its action recognition;
     svit eval --gt DIR --results DIR scores files; svit eval --gt DIR --compare A B compares trackers.
     """
     given = list(names or [])
@@ -104,14 +124,19 @@ def evaluate(
         "--memory": memory, "--workers": workers, "--device": device, "--precision": precision,
         "--overwrite": overwrite,
     }  # fmt: skip
+    options = {"memory": memory, "workers": workers or 1, "overwrite": overwrite}
+    actions = ActionRun(views, streaming, split, frames, stride, checkpoint, device, precision, root, options)
     if gt is None:
         _refuse({**of_files, "--compare": compare}, "needs --gt")
-        options = {"chunk": _chunk(step, chunk), "memory": memory, "workers": workers or 1}
-        run = ModelRun(
-            _data_set(given), root, part, checkpoint, device, precision, {**options, "overwrite": overwrite}
-        )
+        if is_action_index(_data_set(given)):
+            _refuse({"--part": part}, "goes with sequences; an action data set has a --split")
+            options["chunk"] = _chunk(step, chunk, ACTION_CHUNK)
+            return _run_actions(Path(given[0]), actions, output, as_json)
+        _refuse(actions.given(), "goes with an action data set's index")
+        options["chunk"] = _chunk(step, chunk, DEFAULT_CHUNK)
+        run = ModelRun(_data_set(given), root, part, checkpoint, device, precision, options)
         return _run_model(run, output, as_json)
-    _refuse(of_model, "goes with a data set and a model, not with --gt")
+    _refuse({**of_model, **actions.given()}, "goes with a data set and a model, not with --gt")
     truth = Truth(gt, gt_file or "gt.txt", benchmark, sequence or ())
     if compare:
         _refuse({"--results": results}, "and --compare exclude each other; name all trackers after --compare")
@@ -138,10 +163,10 @@ def _data_set(given: Sequence[str]) -> str:
     return given[0]
 
 
-def _chunk(step: bool, chunk: int | None) -> int:
+def _chunk(step: bool, chunk: int | None, default: int) -> int:
     if step and chunk is not None:
         raise UsageError("--step and --chunk exclude each other; --step is --chunk 1")
-    return 1 if step else chunk or DEFAULT_CHUNK
+    return 1 if step else chunk or default
 
 
 def _trackers(given: Sequence[str]) -> dict[str, Path]:
@@ -277,13 +302,29 @@ def _run_model(run: ModelRun, output: Path | None, as_json: bool) -> int:
     try:
         evaluation = evaluate_model(model, sequences, folder, RunOptions(**run.options), progress_bar)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 1
+        return _stopped()
     if is_main_process():
         _report(evaluation, sequences, run)
         numbers = evaluation.as_json() if as_json else None
         _print(numbers, [run_table([*evaluation.sequences, evaluation.combined])], folder)
     return 0
+
+
+def _run_actions(path: Path, run: ActionRun, output: Path | None, as_json: bool) -> int:
+    """Runs a model over an action data set, or goes on with a run that was stopped."""
+    try:
+        found = run_actions(path, run, output)
+    except KeyboardInterrupt:
+        return _stopped()
+    if found is not None:
+        evaluation, tables = found
+        _print(evaluation.as_json() if as_json else None, tables, evaluation.output)
+    return 0
+
+
+def _stopped() -> int:
+    print("stopped; the same command goes on from here", file=sys.stderr)
+    return 1
 
 
 def _report(evaluation: Evaluation, sequences: Sequence[EvalSequence], run: ModelRun) -> None:

@@ -41,7 +41,7 @@ def threshold_figure(curves: Mapping[str, Curves]) -> Figure:
     for panel, (name, values) in zip(panels, curves.items(), strict=False):
         for metric in ("HOTA", "DetA", "AssA"):
             panel.plot(ALPHAS, values[metric], color=COLOURS[metric], label=metric, linewidth=1.8)
-        _style_curves(panel, _short(name))
+        _style_curves(panel, short_name(name))
     for panel in panels[len(curves) :]:
         panel.remove()
     # The panel above a removed one has lost its shared axis' numbers.
@@ -63,7 +63,7 @@ def rival_figure(curves: Mapping[str, Curves]) -> Figure:
                 values[metric],
                 color=RIVALS[number % len(RIVALS)],
                 linestyle="--" if number >= len(RIVALS) else "-",
-                label=_short(name),
+                label=short_name(name),
                 linewidth=1.8,
             )
         _style_curves(panel, metric)
@@ -87,15 +87,15 @@ def bar_figure(scores: Mapping[str, Mapping[str, float]], bars: Sequence[str]) -
         places = np.arange(len(names)) + (number - (len(bars) - 1) / 2) * thickness
         colour = COLOURS.get(bar, RIVALS[number % len(RIVALS)])
         lengths = np.nan_to_num(values).clip(min=LOWEST)
-        drawn = panel.barh(places, lengths, thickness * 0.9, color=colour, label=_short(bar))
+        drawn = panel.barh(places, lengths, thickness * 0.9, color=colour, label=short_name(bar))
         labels = [f"{value:.1f}" if math.isfinite(value) else "" for value in values]
         panel.bar_label(drawn, labels, padding=3, fontsize=7, color=INK)
-    panel.set_yticks(range(len(names)), [_short(name) for name in names])
+    panel.set_yticks(range(len(names)), [short_name(name) for name in names])
     panel.set_ylim(len(names) - 0.4, -0.6)
     panel.margins(x=0.06)
     low, high = panel.get_xlim()
     panel.set_xlim(low if low < 0 else 0, max(high, 100))
-    _style(panel)
+    style(panel)
     panel.grid(axis="y", visible=False)
     panel.axvline(0, color=INK, linewidth=0.8)
     figure.legend(loc="outside upper center", ncols=4, frameon=False)
@@ -110,14 +110,15 @@ def svg(figure: Figure) -> str:
 
 
 def _style_curves(panel: Axes, title: str) -> None:
-    _style(panel)
+    style(panel)
     panel.set_title(title, fontsize=10, color=INK)
     panel.set_xlim(0, 1)
     panel.set_xticks([0.25, 0.5, 0.75])
     panel.set_ylim(0, 100)
 
 
-def _style(panel: Axes) -> None:
+def style(panel: Axes) -> None:
+    """The look that all panels share."""
     panel.spines[["top", "right"]].set_visible(False)
     panel.spines[["left", "bottom"]].set_color(FAINT)
     panel.tick_params(colors=INK, labelsize=8, length=0)
@@ -125,7 +126,7 @@ def _style(panel: Axes) -> None:
     panel.set_axisbelow(True)
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
     """A name that fits; its dollar signs are no formulas, and a leading _ does not hide it from a legend."""
     short = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
     return f" {short}".replace("$", r"\$") if short.startswith("_") else short.replace("$", r"\$")

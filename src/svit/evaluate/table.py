@@ -47,11 +47,24 @@ MEANINGS = {
     "latency ms": "the same in milliseconds of video",
     "never found": "people without any online box",
     "ms/frame": "computing time of a frame, milliseconds, mean",
+    "top-1": "videos whose class is the first answer, per cent",
+    "top-5": "videos whose class is among the first five answers, per cent",
+    "mean class": "share of right answers of each class, mean over the classes, per cent",
+    "AUC": "area under the ROC curve of two classes, per cent",
+    "last frame top-1": "top-1 of the answer of the last frame alone, per cent",
+    "scored": "videos that count",
+    "damaged": "videos that count, of which only a part could be read",
+    "unreadable": "videos that could not be read and do not count",
+    "broken": "videos that were left out when the data set was prepared",
+    "accuracy": "videos of the class that are right, per cent",
+    "precision": "answers with the class that are right, per cent",
+    "95 %": "what 95 per cent of the frames stay below",
 }
 
 LOWER_IS_BETTER = {"FP", "FN", "IDs", "ML", "Frag", "latency frames", "latency ms", "never found", "ms/frame"}
 NOT_COMPARED = {"frames"}
-WHOLE = {*COUNTS, "never found", "frames"}
+VIDEOS = ("scored", "damaged", "unreadable", "broken")
+WHOLE = {*COUNTS, *VIDEOS, "never found", "frames", "videos"}
 UNKNOWN = "-"
 SPACE = 2
 """Blanks between two columns of a text table."""

@@ -21,7 +21,6 @@ from svit.evaluate.shards import P, Piece
 from svit.model.video_model import VideoModel
 from svit.weights import load, save
 
-
 Taken = TypeVar("Taken", bound=Piece, contravariant=True)
 
 
