@@ -26,6 +26,9 @@ from svit.stream import Stream
 from svit.types import Frame, FrameResult
 from svit.video import open_source
 
+ROUNDING = 1e-6
+"""Of a duration; a frame this near before the end of a share is the next share's first."""
+
 
 @dataclass(frozen=True)
 class VideoPiece:
@@ -187,7 +190,7 @@ class _Streamed:
         result: FrameResult | None = None
         try:
             for frame in frames:
-                self._ask(verdict, result, frame.timestamp / video.duration)
+                self._ask(verdict, result, frame.timestamp / video.duration + ROUNDING)
                 started = time.perf_counter()
                 result = stream.step(frame.image, frame.timestamp)
                 self.ms.append(1000 * (time.perf_counter() - started))
