@@ -13,7 +13,9 @@ import typer
 
 from svit import __version__
 from svit.cli import prepare
+from svit.cli.classify import classify
 from svit.cli.evaluate import evaluate
+from svit.cli.features import features
 from svit.cli.models import convert_checkpoint, models
 from svit.cli.track import demo, track
 from svit.cli.train import train
@@ -27,6 +29,8 @@ app = typer.Typer(
 )
 app.command()(track)
 app.command()(demo)
+app.command()(classify)
+app.command()(features)
 app.add_typer(prepare.app, name="prepare")
 app.command()(train)
 app.command("eval")(evaluate)

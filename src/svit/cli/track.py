@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from svit.cli.progress import Pace, source_bar
 from svit.cli.replay import Detections, High, Init, Interpolate, Low, ReplayOptions, Scores, replay
 from svit.cli.signals import StopSignals
 from svit.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
+    from svit.model.video_model import VideoModel
     from svit.types import FrameResult
-    from svit.video import Source
 
 SAMPLE = "one-by-one.mp4"
 
@@ -72,6 +68,10 @@ def track(
     every_frame: Annotated[
         bool, typer.Option("--every-frame", help="Of a camera: drop no frame, even if slow.")
     ] = False,
+    actions: Annotated[
+        bool,
+        typer.Option("--actions", help="Also recognise actions, in the same pass; needs a model for both."),
+    ] = False,
     high: High = None,
     low: Low = None,
     init: Init = None,
@@ -99,7 +99,7 @@ def track(
         raise UsageError("nothing to track; name a SOURCE, or give boxes with --detections")
     outputs = _choose_outputs(source, Outputs(output, mot, jsonl, sheet), no_video)
     options = {"model": model, "device": device, "precision": precision, "memory": memory}
-    return _track(source, outputs, options | {"thresholds": thresholds}, every_frame)
+    return _track(source, outputs, options | {"thresholds": thresholds}, every_frame, actions)
 
 
 PICTURE_OPTIONS = {
@@ -112,6 +112,7 @@ PICTURE_OPTIONS = {
     "memory": "--memory",
     "no_video": "--no-video",
     "every_frame": "--every-frame",
+    "actions": "--actions",
 }
 REPLAY_OPTIONS = {"scores": "--scores", "interpolate": "--interpolate"}
 
@@ -163,25 +164,21 @@ def _stem(source: str) -> str:
 class Tally:
     """What a run has done so far."""
 
-    started: float = field(default_factory=time.monotonic)
-    frames: int = 0
+    pace: Pace = field(default_factory=Pace)
     ids: set[int] = field(default_factory=set)
 
     def add(self, result: FrameResult) -> None:
         """Counts one frame. Ids are counted one by one: a set of them grows with people, not with frames."""
-        self.frames += 1
+        self.pace.frames += 1
         self.ids.update(() if result.tracks.tracker_id is None else result.tracks.tracker_id.tolist())
 
-    @property
-    def rate(self) -> float:
-        """Frames per second since the start."""
-        return self.frames / max(time.monotonic() - self.started, 1e-9)
-
     def __str__(self) -> str:
-        return f"{self.frames} frames, {self.rate:.1f} frames/s, {len(self.ids)} tracks"
+        return f"{self.pace.frames} frames, {self.pace.rate:.1f} frames/s, {len(self.ids)} tracks"
 
 
-def _track(source: str, outputs: Outputs, options: dict[str, Any], every_frame: bool) -> int:
+def _track(
+    source: str, outputs: Outputs, options: dict[str, Any], every_frame: bool, actions: bool = False
+) -> int:
     """Tracks a source into files. Whatever ends it, what was written is finished and the summary printed."""
     from svit.stream import track as results
     from svit.tracking import ByteTracker
@@ -192,22 +189,33 @@ def _track(source: str, outputs: Outputs, options: dict[str, Any], every_frame: 
         model = load(options["model"], options.pop("device"), options.pop("precision"))
         settings = model.config.tracker.model_dump() | options.pop("thresholds")
         options |= {"model": model, "tracker": ByteTracker(**settings)}
+        _check_heads(model, actions)
     tally, status = Tally(), 0
     with open_source(source, every_frame=every_frame) as frames, StopSignals() as stop:
         try:
-            with open_writers(frames, **vars(outputs)) as writers, _progress(frames) as advance:
+            with open_writers(frames, **vars(outputs)) as writers, source_bar(frames) as advance:
                 for result in stop.between(results(frames, **options)):
-                    writers.write(result)
+                    writers.write(result if actions else replace(result, actions=None))
                     tally.add(result)
-                    advance()
+                    advance("")
         except KeyboardInterrupt:
             # Ctrl-C is how a camera is stopped, but a file was cut short.
             status = 0 if frames.live else 1
             print("stopped; what was written so far is complete", file=sys.stderr)
         finally:
-            if tally.frames:
+            if tally.pace.frames:
                 _summarise(tally, outputs)
     return status
+
+
+def _check_heads(model: VideoModel, actions: bool) -> None:
+    """UsageError unless the model can do what is asked for."""
+    if model.config.detector is None:
+        raise UsageError(
+            f"model '{model.config.name}' has no detector, so it cannot track; use svit classify"
+        )
+    if actions and model.config.action is None:
+        raise UsageError(f"--actions: model '{model.config.name}' has no action head; leave it away")
 
 
 def _summarise(tally: Tally, outputs: Outputs) -> None:
@@ -216,23 +224,3 @@ def _summarise(tally: Tally, outputs: Outputs) -> None:
         if path.is_file():  # not where it failed, nor where it is no file
             print(f"{name + ':':<15}{path}", file=stream)
     print(f"{'summary:':<15}{tally}", file=stream)
-
-
-@contextmanager
-def _progress(source: Source) -> Iterator[Any]:
-    """A bar with frames/s on stderr, or nothing where stderr is no terminal; call it once per frame."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task, tally = progress.add_task(source.name, total=source.frames), Tally()
-        yield lambda: _advance(progress, task, tally)
-
-
-def _advance(progress: Progress, task: TaskID, tally: Tally) -> None:
-    tally.frames += 1
-    progress.update(task, advance=1, description=f"{tally.rate:5.1f} frames/s")

@@ -2,21 +2,25 @@
 
 from svit.video.base import Source
 from svit.video.contact_sheet import ContactSheet
-from svit.video.draw import TrackPainter, draw_tracks
+from svit.video.draw import TrackPainter, draw_actions, draw_tracks
 from svit.video.mp4 import VideoWriter
 from svit.video.outputs import WriterGroup, open_writers
 from svit.video.sources import open_source
-from svit.video.writers import JsonLinesWriter, MotWriter, Writer
+from svit.video.timeline import Timeline
+from svit.video.writers import Conclusion, JsonLinesWriter, MotWriter, Writer
 
 __all__ = [
+    "Conclusion",
     "ContactSheet",
     "JsonLinesWriter",
     "MotWriter",
     "Source",
+    "Timeline",
     "TrackPainter",
     "VideoWriter",
     "Writer",
     "WriterGroup",
+    "draw_actions",
     "draw_tracks",
     "open_source",
     "open_writers",

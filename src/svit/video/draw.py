@@ -1,4 +1,4 @@
-"""Drawing tracks on frames: a box, an id and a fading trail for each, without OpenCV.
+"""Drawing on frames: a box, an id and a fading trail for each track, bars for actions; without OpenCV.
 
 Pillow draws the strokes because it does so several times faster than the numpy fallback of
 supervision's annotators, and with smooth edges.
@@ -18,7 +18,7 @@ import supervision as sv
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
-from svit.types import Image
+from svit.types import ActionScores, Image
 
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
@@ -29,6 +29,9 @@ SUPERSAMPLING = 4
 """Trails are drawn this much larger and averaged down: Pillow's own lines have ragged edges."""
 
 DARK_INK, LIGHT_INK = (20, 20, 20), (255, 255, 255)
+ACTION_COLOUR = (31, 95, 191)
+SHADE = 0.6
+"""How dark the ground of action labels is: 0 is the picture, 1 is `DARK_INK`."""
 BRIGHT = 140
 """Luminance (0-255) above which a label's letters are dark."""
 
@@ -65,6 +68,39 @@ def draw_tracks(image: Image, tracks: sv.Detections, trails: Trails | None = Non
     # Labels last: a label must stay readable where another person's box crosses it.
     for track_id, box in boxes.items():
         _draw_label(pen, f"#{track_id}", box, id_colour(track_id), style)
+    return np.array(canvas)
+
+
+def draw_actions(image: Image, scores: ActionScores, count: int = 3) -> Image:
+    """Draws the most probable classes with their probabilities as bars, lower left, on a copy of a frame.
+
+    Args:
+        image: RGB (height, width, 3) uint8; left as it is.
+        scores: what the video is taken for.
+        count: classes to name; fewer where the picture is too low for them.
+
+    Returns:
+        A new RGB (height, width, 3) uint8 array.
+    """
+    canvas = PillowImage.fromarray(np.ascontiguousarray(image))
+    size = _Style.of(canvas.width, canvas.height).font
+    font, row, pad = _font(size), round(1.5 * size), max(2, size // 3)
+    best = scores.top(min(count, max(1, (canvas.height - pad) // row)))
+    lines = [(_fitted(label, font, 0.6 * canvas.width), score) for label, score in best]
+    number = round(font.getlength("0.00"))
+    text = max(round(font.getlength(label)) for label, _ in lines)
+    width, height = min(text + number + 4 * pad, canvas.width), min(len(lines) * row + pad, canvas.height)
+    top = canvas.height - height
+    panel = canvas.crop((0, top, width, canvas.height))
+    panel = PillowImage.blend(panel, PillowImage.new("RGB", panel.size, DARK_INK), SHADE)
+    pen = ImageDraw.Draw(panel)
+    for place, (label, score) in enumerate(lines):
+        y = pad + place * row
+        pen.rectangle((0, y, round((width - 1) * score), y + row - pad), fill=ACTION_COLOUR)
+        middle = y + (row - pad) / 2
+        pen.text((pad, middle), label, fill=LIGHT_INK, font=font, anchor="lm")
+        pen.text((width - pad, middle), f"{score:.2f}", fill=LIGHT_INK, font=font, anchor="rm")
+    canvas.paste(panel, (0, top))
     return np.array(canvas)
 
 
@@ -122,8 +158,20 @@ class _Style:
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont), "Pillow was built without FreeType"
+    return font
+
+
+def _fitted(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """The text on one line, cut where it is wider than `width` pixels."""
+    text = " ".join(text.split())
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}...") > width:
+        text = text[:-1]
+    return f"{text.rstrip()}..."
 
 
 def _finite_boxes(tracks: sv.Detections) -> list[tuple[int, tuple[float, float, float, float]]]:

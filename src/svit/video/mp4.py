@@ -14,7 +14,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 
 from svit.errors import OutputError, UsageError
 from svit.types import FrameResult, Image
-from svit.video.draw import TrackPainter
+from svit.video.draw import TrackPainter, draw_actions
 from svit.video.letterbox import letterbox
 from svit.video.output import PartFile, output_error
 from svit.video.writers import Writer
@@ -33,7 +33,9 @@ BOX_HEADER = 8
 
 
 class VideoWriter(Writer):
-    """Writes frames with their tracks drawn: H.264 (x264, veryfast, CRF 21), yuv420p, BT.709, faststart.
+    """Writes frames with their tracks, and actions if there are any, drawn.
+
+    H.264 (x264, veryfast, CRF 21), yuv420p, BT.709, faststart.
 
     Frames are shown at the times the results carry, so variable frame rates stay true. The size is that of
     the first frame, made even by repeating the last column or row; frames of another size are fitted into
@@ -67,6 +69,8 @@ class VideoWriter(Writer):
 
     def _append(self, result: FrameResult) -> None:
         image = self._painter.paint(result.image, result.tracks)
+        if result.actions is not None:
+            image = draw_actions(image, result.actions)
         try:
             if self._encoder is None:
                 self._encoder = _Encoder(self._place.part, image.shape[1], image.shape[0], self._rate)

@@ -11,7 +11,8 @@ from svit.types import FrameResult
 from svit.video.base import Source
 from svit.video.contact_sheet import ContactSheet
 from svit.video.mp4 import VideoWriter
-from svit.video.writers import JsonLinesWriter, MotWriter, Writer
+from svit.video.timeline import Timeline
+from svit.video.writers import Conclusion, JsonLinesWriter, MotWriter, Writer
 
 
 class WriterGroup(Writer):
@@ -23,6 +24,11 @@ class WriterGroup(Writer):
     def _append(self, result: FrameResult) -> None:
         for writer in self._writers:
             writer.write(result)
+
+    def conclude(self, conclusion: Conclusion) -> None:
+        """Tells every writer."""
+        for writer in self._writers:
+            writer.conclude(conclusion)
 
     def close(self) -> None:
         """Finishes every file; raises the error of one that failed only after the others are done."""
@@ -36,13 +42,15 @@ class WriterGroup(Writer):
             writer.discard()
 
 
-def open_writers(
+def open_writers(  # noqa: PLR0913 - an argument per output
     source: Source,
     *,
     video: str | Path | None = None,
     mot: str | Path | None = None,
     jsonl: str | Path | None = None,
     contact_sheet: str | Path | None = None,
+    timeline: str | Path | None = None,
+    actions: int | None = 5,
 ) -> WriterGroup:
     """Opens the outputs that are asked for, all or none.
 
@@ -52,6 +60,8 @@ def open_writers(
         mot: MOTChallenge text, .txt; "-" is standard output.
         jsonl: JSON lines, .jsonl; "-" is standard output.
         contact_sheet: a picture of the whole video, .png.
+        timeline: a picture of the actions' scores over time, .png.
+        actions: classes that JSON lines name per frame; None is all.
 
     Raises:
         OutputError: one of them cannot be written, is the input, or is named twice; then none is begun.
@@ -60,11 +70,15 @@ def open_writers(
     def open_video(path: Path) -> Writer:
         return VideoWriter(path, source.rate)
 
+    def open_lines(path: Path) -> Writer:
+        return JsonLinesWriter(path, actions)
+
     kinds: list[tuple[str | Path | None, Callable[[Path], Writer]]] = [
         (video, open_video),
         (mot, MotWriter),
-        (jsonl, JsonLinesWriter),
+        (jsonl, open_lines),
         (contact_sheet, ContactSheet),
+        (timeline, Timeline),
     ]
     wanted = [(Path(path), make) for path, make in kinds if path is not None]
     _refuse_collisions(source, [path for path, _ in wanted])

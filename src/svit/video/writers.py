@@ -11,8 +11,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from svit.types import FrameResult
+from svit.types import ActionScores, FrameResult
 from svit.video.output import LineFile
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What is said of a whole source when it has ended.
+
+    Attributes:
+        actions: what it is taken for.
+        frame_index, timestamp: of its last frame.
+        frames: how many were looked at.
+        complete: it was looked at to its end.
+    """
+
+    actions: ActionScores
+    frame_index: int
+    timestamp: float
+    frames: int
+    complete: bool
 
 
 class Writer(ABC):
@@ -33,6 +51,14 @@ class Writer(ABC):
         """
         self._append(result)
         self._written += 1
+
+    def conclude(self, conclusion: Conclusion) -> None:
+        """Adds what is said of the whole source, after its last frame; most outputs have no place for it.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        return
 
     @abstractmethod
     def _append(self, result: FrameResult) -> None: ...
@@ -105,6 +131,10 @@ class JsonLinesWriter(_LineWriter):
 
         "actions": [{"label": "fight", "score": 0.83}, {"label": "no fight", "score": 0.17}]
 
+    `conclude` adds a line on the whole source: frame and time of the last frame, and
+
+        "verdict": true, "frames": 300, "complete": true, "actions": [...]
+
     Args:
         path: the file, .jsonl.
         actions: classes named per frame; None names all.
@@ -131,9 +161,24 @@ class JsonLinesWriter(_LineWriter):
             "detections": len(result.detections),
         }
         if result.actions is not None:
-            best = result.actions.top(self._actions)
-            record["actions"] = [{"label": label, "score": round(score, 4)} for label, score in best]
+            record["actions"] = self._named(result.actions)
         self._lines.append(json.dumps(record, allow_nan=False) + "\n")
+
+    def conclude(self, conclusion: Conclusion) -> None:
+        """Adds the line on the whole source."""
+        record = {
+            "verdict": True,
+            "frame": int(conclusion.frame_index),
+            "timestamp": round(float(conclusion.timestamp), 6),
+            "frames": conclusion.frames,
+            "complete": conclusion.complete,
+            "actions": self._named(conclusion.actions),
+        }
+        self._lines.append(json.dumps(record, allow_nan=False) + "\n")
+
+    def _named(self, actions: ActionScores) -> list[dict[str, object]]:
+        best = actions.top(self._actions)
+        return [{"label": label, "score": round(score, 4)} for label, score in best]
 
 
 @dataclass(frozen=True, slots=True)
