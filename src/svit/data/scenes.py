@@ -118,18 +118,27 @@ class Scene:
         return LabelledClip.of(pictures, [self.labels(frame) for frame in frames])
 
 
-def load_scenes(config: SourceConfig, root: Path, progress: Progress = no_progress) -> list[Scene]:
+def load_scenes(
+    config: SourceConfig, root: Path, progress: Progress = no_progress, classes: int | None = None
+) -> list[Scene]:
     """All videos and stills of a source.
 
+    Args:
+        config: which, and what of them.
+        root: what its paths start from.
+        progress: told how far the reading is.
+        classes: that a model can learn, the first ones of the annotations' categories; None is any.
+
     Raises:
-        DataError: files are missing or malformed, or nothing is in them.
+        DataError: files are missing or malformed, nothing is in them, or boxes are of further classes.
     """
     if config.annotations is not None:
-        scenes = _annotated(config, root, progress)
+        scenes = _annotated(config, root, progress, classes)
     else:
         assert config.sequences is not None
         found = load_dataset(root / config.sequences, part=config.part, pattern=config.pattern)
         scenes = [_sequence(sequence, config) for sequence in found]
+    scenes = [scene for scene in scenes if len(scene.starts)]
     if not scenes:
         raise DataError(f"{root / (config.annotations or config.sequences or '')}: no frames to train on")
     return scenes
@@ -154,10 +163,11 @@ def _sequence(sequence: EvalSequence, config: SourceConfig) -> Scene:
     return Scene(sequence.name, open_frames(sequence.source, cache=KEPT), positions, starts, labels)
 
 
-def _annotated(config: SourceConfig, root: Path, progress: Progress) -> list[Scene]:
+def _annotated(config: SourceConfig, root: Path, progress: Progress, classes: int | None) -> list[Scene]:
     """The videos of a COCO-video file, then its stills."""
     assert config.annotations is not None
     coco = read_coco_video(root / config.annotations, progress=progress)
+    _check_classes(coco, classes)
     images = find_images(coco, None if config.images is None else root / config.images)
     scenes = []
     stills = Stills(images, coco.images.file_name)
@@ -177,6 +187,17 @@ def _annotated(config: SourceConfig, root: Path, progress: Progress) -> list[Sce
         one, start = np.array([image]), np.zeros(1, np.int64)
         scenes.append(Scene(coco.images.file_name[image], stills, one, start, _CocoLabels(coco, one)))
     return scenes
+
+
+def _check_classes(coco: CocoVideo, classes: int | None) -> None:
+    """That no box to be learnt is of a class that the model does not have."""
+    last = int(coco.boxes.category[~coco.boxes.iscrowd].max(initial=0))
+    if classes is not None and last >= classes:
+        name = list(coco.categories.values())[last]
+        raise DataError(
+            f"{coco.path}: boxes of class '{name}', number {last + 1} of its categories, but the model has "
+            f"{classes}; name them in model.settings.detector.class_names, or leave those boxes out"
+        )
 
 
 @dataclass(frozen=True)

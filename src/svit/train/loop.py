@@ -72,10 +72,11 @@ def load_clips(experiment: Experiment, progress: Progress = no_progress) -> Clip
     """The clips of an experiment's data sets.
 
     Raises:
-        DataError: a data set is missing, malformed or empty.
+        DataError: a data set is missing, malformed or empty, or has classes that the model does not.
     """
-    data, schedule = experiment.data, experiment.schedule
-    sources = [(load_scenes(source, data_root(data.root), progress), source.share) for source in data.sources]
+    data, schedule, detector = experiment.data, experiment.schedule, experiment.model_settings().detector
+    root, classes = data_root(data.root), None if detector is None else len(detector.class_names)
+    sources = [(load_scenes(source, root, progress, classes), source.share) for source in data.sources]
     clips = Clips(sources, data.clip, data.augment, experiment.seed)
     plain = (schedule.epochs - schedule.plain_epochs) * clips.per_epoch
     return clips.plain_from(math.ceil(plain))
@@ -315,9 +316,9 @@ def _engine(experiment: Experiment) -> Accelerator:
     try:
         engine = Accelerator(mixed_precision=precision, kwargs_handlers=[timeout], cpu=cpu)
     except ValueError as error:
-        raise UsageError(
-            f"precision={experiment.precision} does not work here ({error}); use precision=fp32"
-        ) from None
+        raise UsageError(f"precision={experiment.precision}: {error}; use precision=fp32") from None
+    if experiment.precision == "fp16" and engine.scaler is None:  # on a CPU it would quietly be fp32
+        raise UsageError(f"precision=fp16 does not work on {engine.device.type}; use precision=fp32")
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if engine.num_processes != started:  # each would train on its own, into the same folder
         raise UsageError(
