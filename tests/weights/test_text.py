@@ -141,5 +141,5 @@ def test_a_folder_without_a_whole_clip_is_one_line(copy, tmp_path):
 
 def test_without_transformers_the_extra_is_named(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(UsageError, match=r"install streaming-video-model\[text\]"):
+    with pytest.raises(UsageError, match=r"pip install .streaming-video-model\[text\]"):
         embed_labels(folder, LABELS)

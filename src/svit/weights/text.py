@@ -141,7 +141,9 @@ def _text_features(folder: Path, contents: Contents, labels: Sequence[str]) -> T
     try:
         from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
     except ImportError:
-        raise UsageError("labels in words need transformers: install streaming-video-model[text]") from None
+        raise UsageError(
+            "labels in words need transformers: pip install 'streaming-video-model[text]'"
+        ) from None
     if not any(all((folder / name).is_file() for name in names) for names in TOKENIZERS):
         # transformers would go on with an empty vocabulary, for which all labels are one.
         raise WeightsError(f"{folder} has no tokenizer.json, nor vocab.json and merges.txt; copy them there")
