@@ -63,7 +63,7 @@ $(VENV)/.stamp: requirements.lock pyproject.toml
 lock: ## resolve the newest versions anew and write requirements.lock
 	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
 	.lock-venv/bin/pip install -q "$(TORCH)"
-	.lock-venv/bin/pip install -q ".[train,eval,bench,dev]"
+	.lock-venv/bin/pip install -q ".[train,eval,text,bench,dev]"
 	{ sed -n '/^#/p' requirements.lock; .lock-venv/bin/pip list --format=freeze --disable-pip-version-check \
 	  | grep -v -i -E '^(pip==|streaming-video-model|nvidia-|cuda-|triton)' \
 	  | sed -E 's/^(torch==[^+]*)\+.*/\1/; s/^opencv-python==/opencv-python-headless==/' | uniq; } > requirements.lock.new
