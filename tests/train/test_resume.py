@@ -75,15 +75,19 @@ def test_two_processes_train_as_one_with_twice_the_accumulation_and_hand_over_to
     assert losses_of(output) == pytest.approx(losses_of(whole / "whole"), rel=1e-5)
 
 
-def test_one_process_hands_over_to_two(whole: Path) -> None:
-    path, output = whole / "small.yaml", whole / "to-two"
-    run_steps(Training(load_experiment(str(path)), output), 3)
-    finish_processes(start_processes(2, path, output, 0, "accumulate=1"))
+@pytest.mark.parametrize("sharded", [False, True])
+def test_one_process_hands_over_to_two_and_these_to_one(whole: Path, sharded: bool) -> None:
+    """The two as DDP or FSDP2 has them: both read and write what one process writes and reads."""
+    path, output = whole / "small.yaml", whole / f"to-two-{sharded}"
+    environment = {"ACCELERATE_USE_FSDP": "true"} if sharded else {}
+    run_steps(Training(load_experiment(str(path)), output), 2)
+    finish_processes(start_processes(2, path, output, 5, "accumulate=1", environment=environment))
+    run_steps(Training(load_experiment(str(path)), output))
     assert losses_of(output) == pytest.approx(losses_of(whole / "whole"), rel=1e-5)
     expected, found = weights_of(whole / "whole"), weights_of(output)
     for name in [name for name in expected if not name.endswith("num_batches_tracked")]:
         # Of running statistics each process sees half: their mean is not what one after the other would be.
-        tolerance = 0.2 if "running" in name else 1e-4
+        tolerance = 0.2 if "running" in name else 1e-3
         torch.testing.assert_close(found[name], expected[name], atol=tolerance, rtol=tolerance)
 
 

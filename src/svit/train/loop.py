@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import FullyShardedDataParallelPlugin, InitProcessGroupKwargs
 
 from svit.data.clips import Clips
 from svit.data.datasets import data_root
 from svit.data.scenes import load_scenes
 from svit.errors import DataError, OutputError, TrainingError, UsageError
+from svit.model.encoder import Block
 from svit.train.batches import LoadedBatch, Share, load_batches
 from svit.train.checkpoint import (
     RunState,
@@ -313,8 +314,11 @@ def _engine(experiment: Experiment) -> Accelerator:
     """
     precision = "no" if experiment.precision == "fp32" else experiment.precision
     timeout, cpu = InitProcessGroupKwargs(timeout=LONGEST_WAIT), not torch.accelerator.is_available()
+    plugin = sharding() if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true" else None
     try:
-        engine = Accelerator(mixed_precision=precision, kwargs_handlers=[timeout], cpu=cpu)
+        engine = Accelerator(
+            mixed_precision=precision, kwargs_handlers=[timeout], cpu=cpu, fsdp_plugin=plugin
+        )
     except ValueError as error:
         raise UsageError(f"precision={experiment.precision}: {error}; use precision=fp32") from None
     if experiment.precision == "fp16" and engine.scaler is None:  # on a CPU it would quietly be fp32
@@ -325,4 +329,21 @@ def _engine(experiment: Experiment) -> Accelerator:
             f"{started} processes were started, but on {engine.device.type} they cannot train together;"
             " start one, without torchrun"
         )
+    if plugin is not None:
+        plugin.mixed_precision_policy = None  # autocast casts, as with every engine; losses stay fp32
     return engine
+
+
+def sharding() -> FullyShardedDataParallelPlugin:
+    """FSDP2 for a model that does not fit one device: `accelerate launch --use_fsdp`. A block is a unit.
+
+    Raises:
+        UsageError: version 1 is asked for.
+    """
+    if os.environ.get("FSDP_VERSION", "2") != "2":
+        raise UsageError("of FSDP only version 2 works here: accelerate launch --use_fsdp --fsdp_version 2")
+    return FullyShardedDataParallelPlugin(
+        fsdp_version=2,
+        auto_wrap_policy="transformer_based_wrap",
+        transformer_cls_names_to_wrap=[Block.__name__],
+    )

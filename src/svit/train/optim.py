@@ -80,10 +80,17 @@ class Average:
         """Takes in the weights after step `step` (from 0)."""
         share = self.momentum + (1 - self.momentum) * math.exp(-(1 + step) / self.warm_up)
         now = model.state_dict()
-        floats = [name for name, tensor in self.state.items() if tensor.is_floating_point()]
-        torch._foreach_lerp_([self.state[name] for name in floats], [now[name] for name in floats], share)
-        for name in self.state.keys() - set(floats):
-            self.state[name].copy_(now[name])
+        pairs = [(_own_part(average), _own_part(now[name])) for name, average in self.state.items()]
+        floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        torch._foreach_lerp_([average for average, _ in floats], [new for _, new in floats], share)
+        for average, new in pairs:
+            if not average.is_floating_point():
+                average.copy_(new)
+
+
+def _own_part(tensor: Tensor) -> Tensor:
+    """What of a tensor lies in this process."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def whole(tensor: Tensor) -> Tensor:

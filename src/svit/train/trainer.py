@@ -142,7 +142,7 @@ class Trainer:
         alone = form == "step" and not self.config.encoder.memory_gradient
         passes = pieces(batch, form) if alone else [batch]
         for number, piece in enumerate(passes):
-            with self._quiet(last and number == len(passes) - 1):
+            with self._quiet(last and number == len(passes) - 1), self.engine.autocast():
                 total, parts, memory = self.loss(piece, use_l1, form, memory, seed)
                 self.engine.backward(total * LOSS_SCALE)
             sums += parts
