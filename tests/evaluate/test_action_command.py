@@ -145,6 +145,12 @@ def test_a_file_that_is_no_index_is_one_line(command, tmp_path):
     one_line(err, "x.json")
 
 
+def test_an_index_that_is_not_there_is_one_line(command):
+    status, _, err = command("eval", "nothing.json", "--streaming")
+    assert status == 1
+    one_line(err, "nothing.json: no such file")
+
+
 def test_two_classes_have_a_roc_curve(command, tmp_path, index, checkpoint):
     content = json.loads(index.read_text())
     content["classes"] = ["walk", "run"]

@@ -77,7 +77,13 @@ class ActionRun:
 
 
 def is_action_index(name: str) -> bool:
-    """Whether this is the file of an action data set, by its content."""
+    """Whether this is the file of an action data set, by its content.
+
+    Raises:
+        DataError: it is called .json but is not there.
+    """
+    if name.lower().endswith(".json") and not Path(name).exists():
+        raise DataError(f"{name}: no such file; svit prepare makes the index of an action data set")
     try:
         with Path(name).open("rb") as file:
             return re.search(rb'"format":\s*"svit-actions', file.read(HEAD)) is not None
