@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from svit.errors import UsageError, WeightsError
+from svit.errors import UsageError
 from svit.model.video_model import VideoModel, build
 from svit.train.experiment import Experiment
-from svit.weights import load
+from svit.weights import copy_weights, load
 from svit.weights.clip import initialise_from_clip, is_clip
 from svit.weights.files import read_file
 
@@ -34,18 +34,5 @@ def start_model(experiment: Experiment, fresh: bool = True) -> tuple[VideoModel,
         return model, "weights: random"
     if is_clip(read_file(path)):
         return model, str(initialise_from_clip(model, path))
-    _copy(load(path, "cpu"), model, str(path))
+    copy_weights(load(path, "cpu"), model, str(path))
     return model, f"weights: {path}"
-
-
-def _copy(source: VideoModel, target: VideoModel, path: str) -> None:
-    """Copies all tensors; only the settings that change no shape may differ."""
-    old, new = source.state_dict(), target.state_dict()
-    for name in sorted(old.keys() | new.keys()):
-        if name not in old or name not in new or old[name].shape != new[name].shape:
-            shapes = " and ".join(str(tuple(s[name].shape)) if name in s else "nothing" for s in (old, new))
-            raise WeightsError(
-                f"{path} does not fit the model '{target.config.name}': {name} is {shapes}; start "
-                "from weights of the same preset"
-            )
-    target.load_state_dict(old)
