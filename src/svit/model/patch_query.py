@@ -3,8 +3,8 @@
 As in EVL (arXiv 2208.03550), which reads a frozen CLIP's last blocks, but from the stream's memory. Every
 frame of the memory is seen and none is told by its age, so its length stays free.
 
-Shapes: B streams, R frames that are asked for, S recalled frames, M windows, H heads, Y X rows and columns of a
-window, P = Y S X, D head width, W channels of the decoder.
+Shapes: B streams, R frames that are asked for, S recalled frames, M windows, H heads, Y X rows and columns of
+a window, P = Y S X, D head width, W channels of the decoder.
 """
 
 from __future__ import annotations

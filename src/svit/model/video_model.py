@@ -109,7 +109,9 @@ class VideoModel(nn.Module):
         Args:
             frames: (B, T, 3, H, W) normalised float.
             memory: what the streams remember, the action head's window included; None starts them.
-            sampled, window_lengths, at: for the action head, as in `classify`.
+            sampled: for the action head, as in `classify`.
+            window_lengths: likewise.
+            at: likewise.
 
         Returns:
             seen: maps and action logits, with gradient where it is on.
@@ -144,7 +146,8 @@ class VideoModel(nn.Module):
             frames: (B, T, 3, H, W) normalised float, made by `svit.model.preprocess`.
             memory: what the streams remember; None starts them.
             sampled: (B, T) bool, frames that enter the window; None is all. Others have logits too, of the
-                window as it is, and go through the encoder's memory as ever. A stream's first frame must enter.
+                window as it is, and go through the encoder's memory as ever. A stream's first frame must
+                enter.
             window_lengths: (B,) from 1 on; logits are then those of a window of that many entries. The
                 window that is remembered is not cut. For training on early, partly filled windows.
             at: the R frames to answer at, from 0, or from the end if negative; None is all. For training,
