@@ -20,19 +20,34 @@ class ReferenceEncoder:
 
     Attributes:
         keys, values: per block the remembered frames, oldest first, each (M, H, Y, X, D).
+
+    Args:
+        encoder: whose weights.
+        capacity, eviction: of the memory; None is the encoder's.
+        trains: gradients flow to the weights; what is remembered is detached, as in the official code.
     """
 
-    def __init__(self, encoder: Encoder, capacity: int | None = None, eviction: str | None = None) -> None:
-        self.config = encoder.config
-        self.weights = {name: tensor.detach() for name, tensor in encoder.state_dict().items()}
+    def __init__(
+        self,
+        encoder: Encoder,
+        capacity: int | None = None,
+        eviction: str | None = None,
+        trains: bool = False,
+    ) -> None:
+        self.config, self.trains = encoder.config, trains
+        weights = dict(encoder.state_dict(keep_vars=True))
+        self.weights = weights if trains else {name: tensor.detach() for name, tensor in weights.items()}
         self.capacity = capacity or self.config.memory
         self.eviction = eviction or self.config.eviction
         self.keys: list[list[Tensor]] = [[] for _ in range(self.config.depth)]
         self.values: list[list[Tensor]] = [[] for _ in range(self.config.depth)]
 
-    @torch.no_grad()
     def step(self, frame: Tensor) -> list[Tensor]:
         """One normalised frame (3, H, W) -> the output stages, each (C, H/patch, W/patch)."""
+        with torch.set_grad_enabled(self.trains):
+            return self._stages(frame)
+
+    def _stages(self, frame: Tensor) -> list[Tensor]:
         x = self._embed(frame)
         stages = []
         for i in range(self.config.depth):
@@ -109,7 +124,7 @@ class ReferenceEncoder:
                 oldest = history.pop(0)
                 if self.eviction == "merge" and history:
                     history[0] = (history[0] + oldest) / 2
-            history.append(new)
+            history.append(new.detach())
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -93,6 +93,26 @@ def test_streaming_on_before_the_backward_pass_changes_no_gradient() -> None:
     assert_close(results[1], results[0])
 
 
+@pytest.mark.parametrize("detached", [False, True])
+@pytest.mark.parametrize("memory_gradient", [False, True])
+def test_streaming_on_after_a_clip_before_its_backward_pass_changes_no_gradient(
+    memory_gradient: bool, detached: bool
+) -> None:
+    encoder = small_encoder("base", memory_gradient=memory_gradient)
+    frames = random_frames(encoder, streams=2, frames=3)  # as many as the memory holds: none is evicted
+    results = []
+    for streams_on in (False, True):
+        stages, memory = encoder(frames[:, :2])
+        if streams_on:
+            with torch.no_grad():
+                memory = memory.detach() if detached else memory
+                for _ in range(3):
+                    _, memory = encoder(frames[:, 2:], memory)
+        loss_of(stages).backward()
+        results.append(gradients(encoder))
+    assert_close(results[1], results[0])
+
+
 def test_stochastic_depth_drops_something() -> None:
     # Without this, the test above with drop path could pass on an encoder that ignores the setting.
     encoder = small_encoder("base", drop_path=0.5)

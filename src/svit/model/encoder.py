@@ -15,11 +15,11 @@ from svit.config import EncoderConfig
 from svit.errors import UsageError
 from svit.model.attention import Attention
 from svit.model.layers import (
+    MLP,
     ConvStem,
     DropPath,
     LayerNorm,
     PatchStem,
-    QuickGELU,
     ResidualConv,
     resize_positions,
 )
@@ -68,7 +68,7 @@ class Block(nn.Module):
             memory_gradient=config.memory_gradient,
         )
         self.norm2 = LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), QuickGELU(), nn.Linear(4 * width, width))
+        self.mlp = MLP(width)
         self.drop_path = DropPath(drop)
         self.residual = ResidualConv(width) if index in config.residual_blocks else nn.Identity()
 

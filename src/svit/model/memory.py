@@ -130,7 +130,9 @@ class StreamMemory:
 
     def detach(self) -> Self:
         """The same values without gradient: ends truncated backpropagation between two training steps."""
-        return self._map(Tensor.detach)
+        memory = self._map(Tensor.detach)
+        memory._storage.in_graph = self._storage.in_graph
+        return memory
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
         """The same memory on another device or in another precision; itself if nothing changes."""
@@ -278,7 +280,9 @@ class Advance:
         ages = tuple(age + self.frames for age in self.ages)
         storage = self.memory._storage
         if not self.in_place:
-            return self.memory._with(layers, ages, self.layout)
+            memory = self.memory._with(layers, ages, self.layout)
+            memory._storage.in_graph = True  # what was attended to may lie in the layers themselves
+            return memory
         storage.layers, storage.ages = layers, ages
         old = self.memory
         return StreamMemory(old.capacity, old.eviction, ages, self.layout, old.window, storage)

@@ -93,7 +93,7 @@ def visible_sources(plan: SlotPlan, sources: int, device: torch.device) -> Tenso
     mask = torch.zeros(len(plan.seen), sources, dtype=torch.bool)
     for frame, row in enumerate(plan.seen):
         mask[frame, row] = True
-    return mask.unsqueeze(0).to(device)
+    return mask.unsqueeze(0).to(device, non_blocking=True)
 
 
 def write_frame(buffer: Tensor, new: Tensor, age: int, capacity: int, eviction: str) -> None:
@@ -120,8 +120,11 @@ def concatenate(tensors: Sequence[Tensor], slots: int) -> Tensor:
 def recall_chunk(past: LayerMemory | None, new: LayerMemory, plan: SlotPlan) -> tuple[Recall, LayerMemory]:
     """Past, new and merged frames side by side with their mask, and the slots after them."""
     sources = [_sources(None if past is None else past[i], new[i], plan) for i in range(2)]
-    slots = torch.tensor(plan.slots, device=new.keys.device)
-    layer = LayerMemory(*(s.index_select(SLOT_DIM, slots) for s in sources))
+    if torch.is_grad_enabled() and plan.slots == list(range(sources[0].shape[SLOT_DIM])):
+        layer = LayerMemory(*sources)  # nothing left, and with gradients nothing is ever overwritten
+    else:
+        slots = torch.tensor(plan.slots).to(new.keys.device, non_blocking=True)
+        layer = LayerMemory(*(s.index_select(SLOT_DIM, slots) for s in sources))
     visible = visible_sources(plan, sources[0].shape[SLOT_DIM], new.keys.device)
     return Recall(sources[0], sources[1], visible), layer
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from svit.data.augment.multiscale import scale_for
 from svit.model.video_model import VideoModel
+from svit.train.allocator import keep_freed_memory
 from svit.train.batches import LoadedBatch, to_device
 from svit.train.experiment import Experiment
 from svit.train.objective import PARTS, Batch, ClipLoss, pieces
@@ -86,6 +87,8 @@ class Trainer:
     ) -> None:
         self.experiment, self.engine, self.steps_per_epoch = experiment, engine, steps_per_epoch
         self.config = model.config
+        if engine.device.type == "cpu":
+            keep_freed_memory()
         model.encoder.checkpointing = experiment.checkpointing
         loss: nn.Module = ClipLoss(model).train()
         if engine.num_processes > 1 and engine.device.type == "cuda":
