@@ -135,7 +135,7 @@ def test_an_own_file_is_named_after_itself_unless_it_says_otherwise(written):
         ("data.clip.strides=[0, 1]", "strides .0, 1. must be"),
         ("data.sources.0.part=235-200", "unknown part '235-200'"),
         ("data.augment.height=161", "'data.augment.height' .*multiple of 32"),
-        ("model.preset=large", "frames of 288x160, model large needs multiples of 28 pixels"),
+        ("model.preset=large", "frames of 160x96, model large needs multiples of 28 pixels"),
         ("batch", "'batch' is no setting; write key=value"),
         ("=3", "'=3' is no setting"),
         ("batch=[1", "the value of 'batch=.1' is no YAML"),

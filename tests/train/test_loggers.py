@@ -83,7 +83,7 @@ def test_weights_and_biases_gets_settings_losses_and_scores_and_is_finished(wand
             assert log_event(writers, event) == []
     run = wandb[0]
     assert run.options["project"] == "svit"
-    assert run.options["config"]["optimiser"]["rate"] == 1e-3
+    assert run.options["config"]["optimiser"]["rate"] == load_experiment("smoke").optimiser.rate
     (first, losses), (second, scores), last = run.log
     assert (first, second, last) == (20, 40, "finished")
     assert (losses["loss/total"], losses["train/rate"], losses["speed/clips_per_s"]) == (3.0, 1e-3, 5.0)
