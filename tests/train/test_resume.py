@@ -18,7 +18,7 @@ from tests.train.small import (
 )
 
 from svit.errors import UsageError, WeightsError
-from svit.train.checkpoint import find_checkpoints
+from svit.train.checkpoint import find_checkpoints, read_state
 from svit.train.experiment import load_experiment
 from svit.train.loop import Note, Training
 from svit.weights import load
@@ -79,7 +79,9 @@ def test_two_processes_train_as_one_with_twice_the_accumulation_and_hand_over_to
 def test_one_process_hands_over_to_two_and_these_to_one(whole: Path, sharded: bool) -> None:
     """The two as DDP or FSDP2 has them: both read and write what one process writes and reads."""
     path, output = whole / "small.yaml", whole / f"to-two-{sharded}"
-    environment = {"ACCELERATE_USE_FSDP": "true"} if sharded else {}
+    # `accelerate launch` sets the last two, whatever is asked for.
+    wanted = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}
+    environment = wanted if sharded else {}
     run_steps(Training(load_experiment(str(path)), output), 2)
     finish_processes(start_processes(2, path, output, 5, "accumulate=1", environment=environment))
     run_steps(Training(load_experiment(str(path)), output))
@@ -176,3 +178,32 @@ def test_killed_while_a_checkpoint_is_written_it_goes_on_from_the_one_before(
     run_steps(training)
     assert losses_of(output) == losses_of(whole / "whole")
     assert not part.exists()
+
+
+def test_a_run_that_is_ended_while_it_scores_loses_no_step_and_scores_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, output = write_experiment(tmp_path, evaluate={"dataset": "sample"}), tmp_path / "run"
+    scored: list[Path] = []
+
+    def score(model: object, settings: object, folder: Path) -> dict[str, float]:
+        scored.append(folder)
+        if len(scored) == 1:
+            raise KeyboardInterrupt
+        return {"HOTA": 50.0 - len(scored)}
+
+    monkeypatch.setattr("svit.train.loop.score", score)
+    with pytest.raises(KeyboardInterrupt):
+        run_steps(Training(load_experiment(str(path)), output))
+    training = Training(load_experiment(str(path)), output)
+    assert (training.state.step, training.state.best) == (3, None)
+    run_steps(training, 5)
+    assert [folder.name for folder in scored] == ["step-00000003"] * 2
+    training = Training(load_experiment(str(path)), output)
+    assert training.state.best == (48.0, 3)
+    run_steps(training)
+    assert [folder.name for folder in scored[2:]] == ["step-00000006"]
+    run_steps(Training(load_experiment(str(path)), output))
+    assert len(scored) == 3
+    newest = read_state(find_checkpoints(output / "checkpoints")[-1])
+    assert (newest.step, newest.scored, newest.best) == (6, 6, (48.0, 3))

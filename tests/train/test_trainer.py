@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +146,33 @@ def test_bf16_keeps_weights_in_fp32_and_comes_close(tmp_path: Path) -> None:
     assert bf16.losses["total"] != fp32.losses["total"]
     assert bf16.losses["total"] == pytest.approx(fp32.losses["total"], rel=0.05)
     assert float(bf16.norm) == pytest.approx(float(fp32.norm), rel=0.1)
+
+
+def scaled(trainer: Trainer, scale: float) -> torch.amp.GradScaler:
+    """Gives a trainer what fp16 has on a GPU, but for fp16 itself: its rounding would hide the scaler's."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    engine, optimiser = trainer.engine, trainer.optimiser
+    engine.scaler, engine.native_amp, engine.state._mixed_precision = scaler, True, "fp16"
+    engine.autocast = nullcontext
+    trainer.optimiser = type(optimiser)(optimiser.optimizer, device_placement=False, scaler=scaler)
+    return scaler
+
+
+def test_a_gradient_scaler_changes_no_number_and_skips_a_step_that_overflows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = small_experiment(tmp_path, optimiser__clip_norm=0.5)
+    plain, expected = one_step(experiment)
+    trainer = trainer_of(experiment)
+    scaler = scaled(trainer, 2.0**16)
+    result = trainer.step(1, batches_of(experiment))
+    assert float(result.norm) == pytest.approx(float(expected.norm), rel=1e-6)
+    for p, other in zip(trainer.model.parameters(), plain.model.parameters(), strict=True):
+        torch.testing.assert_close(p, other, rtol=1e-6, atol=1e-7)
+    assert scaler.get_scale() == 2.0**16
+    before = [p.clone() for p in trainer.model.parameters()]
+    scaler.update(new_scale=2.0**127)
+    monkeypatch.setattr("svit.train.trainer.LOSS_SCALE", 1e3)
+    trainer.step(2, batches_of(experiment))
+    assert all(torch.equal(p, old) for p, old in zip(trainer.model.parameters(), before, strict=True))
+    assert scaler.get_scale() < 2.0**127

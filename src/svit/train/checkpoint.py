@@ -28,6 +28,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from svit.errors import OutputError, UsageError, WeightsError
+from svit.video.output import output_error
 
 NAME = re.compile(r"step-(\d{8})")
 STATE = "state.json"
@@ -42,6 +43,7 @@ class RunState:
         per_step: clips per step, of all processes.
         experiment: the resolved settings, as JSON values.
         best: HOTA of the best evaluation so far, per cent, and its step; None before the first.
+        scored: step of the last evaluation; 0 before the first.
         scaler: what fp16's gradient scaler remembers.
     """
 
@@ -49,6 +51,7 @@ class RunState:
     per_step: int
     experiment: dict[str, Any]
     best: tuple[float, int] | None = None
+    scored: int = 0
     scaler: dict[str, Any] | None = None
 
 
@@ -117,7 +120,11 @@ def _in_all(path: Path, agree: Callable[[bool], bool], action: Callable[[], None
 def _begin(part: Path, state: RunState) -> None:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    with (part / STATE).open("w") as file:
+    _write_state(part / STATE, state)
+
+
+def _write_state(path: Path, state: RunState) -> None:
+    with path.open("w") as file:
         json.dump(asdict(state), file, indent=1)
         file.flush()
         os.fsync(file.fileno())
@@ -136,6 +143,22 @@ def _finish(part: Path, path: Path) -> None:
         os.fsync(folder)  # else a power failure could take the name back
     finally:
         os.close(folder)
+
+
+def update_state(folder: Path, state: RunState) -> None:
+    """Replaces what the checkpoint of `state.step` says of the run; by one process.
+
+    Raises:
+        OutputError: it cannot be written; the checkpoint is as it was.
+    """
+    path = folder / f"step-{state.step:08d}" / STATE
+    part = path.with_name(f".{STATE}.part")
+    try:
+        _write_state(part, state)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise output_error(path, error) from None
 
 
 def read_state(path: Path) -> RunState:

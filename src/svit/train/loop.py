@@ -31,6 +31,7 @@ from svit.train.checkpoint import (
     read_state,
     remove_old,
     save_checkpoint,
+    update_state,
 )
 from svit.train.experiment import Experiment, as_yaml
 from svit.train.log import Log
@@ -127,6 +128,8 @@ class Training:
             DataError: too many clips cannot be read.
         """
         yield Note(self._begin())
+        if self._score_is_due() and self.state.scored != self.state.step:
+            yield from self._score()
         meter, saved = self._meter(), time.monotonic()
         first, workers = self.state.step * self.share.per_step, self.experiment.data.workers
         batches = load_batches(self.clips, self.share, first, workers)
@@ -136,16 +139,16 @@ class Training:
             yield from self._count(meter, result)
             stopped, due = result.flags
             began, scored = time.monotonic(), self._score_is_due()
-            if scored:
-                yield from self._score()
             if due or stopped or scored:
                 note = self._save()
                 yield note
                 saved = time.monotonic()
-                meter.leave_out(saved - began)
             if stopped:
                 yield self._stopped(note)
                 return
+            if scored:  # after the checkpoint: it takes long, and may be broken off
+                yield from self._score()
+            meter.leave_out(time.monotonic() - began)
         yield from self._finish()
 
     def _stopped(self, saved: Note) -> Note:
@@ -254,7 +257,7 @@ class Training:
     def _score_is_due(self) -> bool:
         """At the end, and whenever a multiple of `every_epochs` was passed."""
         settings, step = self.experiment.evaluate, self.state.step
-        if settings.dataset is None:
+        if settings.dataset is None or not step:
             return False
         every = settings.every_epochs * self.steps_per_epoch
         return bool(step == self.steps or step // every > (step - 1) // every)
@@ -275,13 +278,18 @@ class Training:
             return
         yield Scores(step, metrics)
         yield from self._write_log({"step": step, **metrics})
+        self.state = replace(self.state, scored=step)
+        if self._saved_step == step and self.engine.is_main_process:
+            try:
+                update_state(self._checkpoints, self._saved_state())
+            except OutputError as error:
+                yield Note(f"{error}; the training goes on", warning=True)
 
     def _save(self) -> Note:
         """Writes a checkpoint; one that cannot be written is told of, and the run goes on."""
-        main, scaler = self.engine.is_main_process, self.engine.scaler
-        state = replace(self.state, scaler=None if scaler is None else scaler.state_dict())
+        main = self.engine.is_main_process
         try:
-            path = save_checkpoint(self._checkpoints, state, self._trained(), self._agree, main)
+            path = save_checkpoint(self._checkpoints, self._saved_state(), self._trained(), self._agree, main)
         except OutputError as error:
             return Note(f"{error}; the training goes on, earlier checkpoints are whole", warning=True)
         self._saved_step = self.state.step
@@ -289,6 +297,10 @@ class Training:
             best = None if self.state.best is None else self.state.best[1]
             remove_old(self._checkpoints, self.experiment.keep, best)
         return Note(f"checkpoint: {path}")
+
+    def _saved_state(self) -> RunState:
+        scaler = self.engine.scaler
+        return replace(self.state, scaler=None if scaler is None else scaler.state_dict())
 
     def _agree(self, yes: bool) -> bool:
         """Whether all processes say yes; they wait for each other."""
@@ -346,4 +358,6 @@ def sharding() -> FullyShardedDataParallelPlugin:
         fsdp_version=2,
         auto_wrap_policy="transformer_based_wrap",
         transformer_cls_names_to_wrap=[Block.__name__],
+        cpu_ram_efficient_loading=False,  # it would leave batch norms' running statistics behind
+        activation_checkpointing=False,  # `checkpointing` is that
     )
