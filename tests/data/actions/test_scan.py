@@ -114,6 +114,19 @@ def test_a_video_that_kills_its_process_is_just_broken(jobs, monkeypatch):
     assert "1.mp4: the process that read it died" in found[jobs[1]]["reason"]
 
 
+def test_a_video_whose_process_died_is_looked_into_again(jobs, tmp_path, monkeypatch):
+    """Whoever ended it, the system for want of memory perhaps: the video may be good."""
+    monkeypatch.setattr(scan, "FEW", 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(scan._Worker, "_start", _start_fragile)
+        assert "reason" in scan_videos(jobs, tmp_path / ".journal", 2)[jobs[1]]
+    looked_at = []
+    monkeypatch.setattr(scan, "scan_video", lambda job: looked_at.append(job) or scan_video(job))
+    found = scan_videos(jobs, tmp_path / ".journal", 1)
+    assert [found[job].get("frames") for job in jobs] == [2, 3, 4, 5]
+    assert looked_at == [jobs[1]]
+
+
 def _start_fragile(self):
     self._connection, theirs = self._context.Pipe()
     self._process = self._context.Process(target=_serve_fragile, args=(theirs,), daemon=True)

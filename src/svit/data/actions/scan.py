@@ -37,6 +37,8 @@ UNEVEN = 0.25
 FEW = 16
 """Videos per process below which starting it takes longer than it saves."""
 
+DIED_ADVICE = "out of memory, or damaged? Prepare again, with fewer --workers"
+
 Facts = dict[str, Any]
 """What is found out of a video: fields of `ActionVideo`; or {"reason": why it cannot be used}."""
 
@@ -85,14 +87,17 @@ def scan_videos(
     workers = min(workers, 1 + len(left) // FEW)
     with closing(_run(left, workers)) as outcomes:
         for job, facts in _noted(progress(outcomes, "videos", len(left)), stamps, journal):
-            found[job] = facts
+            found[job] = facts or {"reason": f"{job.path}: the process that read it died; {DIED_ADVICE}"}
     return found
 
 
 def _noted(
-    outcomes: Iterable[tuple[Job, Facts]], stamps: dict[Job, list[int]], journal: Path | None
-) -> Iterator[tuple[Job, Facts]]:
-    """Hands on what is found, after writing it down."""
+    outcomes: Iterable[tuple[Job, Facts | None]], stamps: dict[Job, list[int]], journal: Path | None
+) -> Iterator[tuple[Job, Facts | None]]:
+    """Hands on what is found, after writing it down.
+
+    That a process died is not written down: the video need not have been the reason.
+    """
     if journal is None:
         yield from outcomes
         return
@@ -100,8 +105,9 @@ def _noted(
         with journal.open("a", encoding="utf-8") as file:
             file.write("\n")  # ends what a killed run did not
             for job, facts in outcomes:
-                file.write(json.dumps([job.key, stamps[job], facts]) + "\n")
-                file.flush()
+                if facts is not None:
+                    file.write(json.dumps([job.key, stamps[job], facts]) + "\n")
+                    file.flush()
                 yield job, facts
     except OSError as error:
         raise output_error(journal, error) from error
@@ -195,8 +201,8 @@ def _scan_images(job: Job) -> Facts:
     return facts | {"width": width, "height": height}
 
 
-def _run(jobs: list[Job], workers: int) -> Generator[tuple[Job, Facts]]:
-    """What is found in each video, in the order in which they are done."""
+def _run(jobs: list[Job], workers: int) -> Generator[tuple[Job, Facts | None]]:
+    """What is found in each video, in the order in which they are done; None where the process died."""
     if workers <= 1:
         for job in jobs:
             yield job, scan_video(job)
@@ -217,7 +223,7 @@ def _run(jobs: list[Job], workers: int) -> Generator[tuple[Job, Facts]]:
                 worker.end()
 
 
-def _ask_idle(idle: SimpleQueue[_Worker], job: Job) -> Facts:
+def _ask_idle(idle: SimpleQueue[_Worker], job: Job) -> Facts | None:
     worker = idle.get()
     try:
         return worker.ask(job)
@@ -239,7 +245,7 @@ class _Worker:
         self._process.start()
         theirs.close()
 
-    def ask(self, job: Job) -> Facts:
+    def ask(self, job: Job) -> Facts | None:
         try:
             self._connection.send(job)
             facts: Facts = self._connection.recv()
@@ -247,7 +253,7 @@ class _Worker:
         except (EOFError, OSError):
             if not self._ended:
                 self._start()
-            return {"reason": f"{job.path}: the process that read it died; out of memory, or damaged?"}
+            return None
 
     def end(self) -> None:
         self._ended = True
