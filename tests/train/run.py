@@ -21,6 +21,7 @@ from tests.train.small import run_steps
 from svit.train import checkpoint, loop
 from svit.train.experiment import Experiment, load_experiment
 from svit.train.loop import Training
+from svit.train.together import leave_together
 
 
 def stall_at(step: int) -> None:
@@ -63,8 +64,7 @@ def main() -> None:
     training = Training(load_experiment(name, changes), Path(output))
     for event in run_steps(training, int(stop) or None):
         print(event, flush=True)
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    leave_together()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +137,15 @@ def start_processes(
     return processes
 
 
-def finish_processes(processes: list[subprocess.Popen[str]], seconds: float = 300) -> None:
-    """Waits for them; all must end well."""
-    outputs = [process.communicate(timeout=seconds)[0] for process in processes]
+def finish_processes(processes: list[subprocess.Popen[str]], seconds: float = 240) -> None:
+    """Waits for them; all must end well, and none is left behind."""
+    deadline, outputs = time.monotonic() + seconds, []
+    try:
+        for process in processes:
+            outputs.append(process.communicate(timeout=max(1, deadline - time.monotonic()))[0])
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
     codes = [process.returncode for process in processes]
     assert codes == [0] * len(processes), "\n".join(outputs)

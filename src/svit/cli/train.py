@@ -157,6 +157,7 @@ def _train(experiment: Experiment, output: Path, profile: bool) -> int:
     from svit.train.loop import Training
     from svit.train.profiling import StepProfiler
     from svit.train.ready import check_ready
+    from svit.train.together import leave_together
 
     hints = check_ready(experiment, output)
     training = Training(experiment, output, progress_bar)
@@ -173,7 +174,9 @@ def _train(experiment: Experiment, output: Path, profile: bool) -> int:
         _print_profile(profiler)
         if complete:
             _print_results(training)
-    return 0 if complete or profile else 1
+    code = 0 if complete or profile else 1
+    leave_together(code)
+    return code
 
 
 def _check_together(training: Training) -> None:
