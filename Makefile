@@ -28,8 +28,7 @@ slow: $(VENV)/.stamp ## run the tests that take minutes or gigabytes
 	$(BIN)/python -m pytest -q -m slow
 
 bench: $(VENV)/.stamp ## measure speed and memory beside reference implementations
-	@set -e; for name in $$(grep -l __main__ benchmarks/*.py | xargs -n1 basename -s .py); do \
-	  echo "== $$name"; $(BIN)/python -m "benchmarks.$$name"; done
+	$(BIN)/svit bench
 
 lint: $(VENV)/.stamp ## check style and complexity
 	$(BIN)/ruff check .

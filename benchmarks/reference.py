@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from svit.model.encoder import Encoder
+from svit.model.video_model import VideoModel
 
 
 class ReferenceEncoder:
@@ -169,3 +170,38 @@ def join_windows(windows_MYXC: Tensor, rows: int, columns: int) -> Tensor:
     across = -(-columns // windows_MYXC.shape[2])
     bands = [torch.cat(list(band), dim=1) for band in windows_MYXC.split(across)]
     return torch.cat(bands, dim=0)[:rows, :columns]
+
+
+class ReferenceModel:
+    """The plain encoder before a model's own pyramid and detector: what a step of svit is compared with.
+
+    Decoding and suppression are left out, which makes it the faster.
+
+    Args:
+        model: whose weights; it has a detector.
+        capacity: frames remembered.
+    """
+
+    def __init__(self, model: VideoModel, capacity: int) -> None:
+        self.encoder, self.model = ReferenceEncoder(model.encoder, capacity), model
+
+    @torch.no_grad()
+    def detect(self, frame: Tensor) -> None:
+        """One normalised frame (3, H, W) through everything with weights."""
+        assert self.model.pyramid is not None
+        assert self.model.detector is not None
+        stages = [stage[None, None] for stage in self.encoder.step(frame)]
+        self.model.detector(self.model.pyramid(stages))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all remembered keys and values."""
+        return sum(t.nbytes for history in self._histories() for t in history)
+
+    def fill(self) -> None:
+        """Fills the memory with copies of its last frame; time and bytes do not depend on its content."""
+        for history in self._histories():
+            history[:] = [history[-1].clone() for _ in range(self.encoder.capacity)]
+
+    def _histories(self) -> list[list[Tensor]]:
+        return [*self.encoder.keys, *self.encoder.values]

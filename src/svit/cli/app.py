@@ -13,6 +13,7 @@ import typer
 
 from svit import __version__
 from svit.cli import prepare
+from svit.cli.bench import bench
 from svit.cli.classify import classify
 from svit.cli.evaluate import evaluate
 from svit.cli.features import features
@@ -34,6 +35,7 @@ app.command()(features)
 app.add_typer(prepare.app, name="prepare")
 app.command()(train)
 app.command("eval")(evaluate)
+app.command()(bench)
 app.command()(models)
 app.command("convert-checkpoint")(convert_checkpoint)
 

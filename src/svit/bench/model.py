@@ -1,0 +1,53 @@
+"""The model's rows on a CPU: the paper's step in fp32, in bf16 and with a small memory, and chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from svit.bench.chunk import chunk_row
+from svit.bench.machine import has_bf16
+from svit.bench.references import has_references
+from svit.bench.rows import Row, Say, Settings
+from svit.bench.step import StepCase, floor_step, our_step, reference_step
+from svit.bench.turns import Turns
+
+NO_BF16 = "this CPU has no bf16 instructions"
+
+
+def rows(settings: Settings, say: Say) -> Iterator[Row]:
+    """`base_step_fp32`, `base_step_bf16`, `base_step_memory`, `chunk`."""
+    yield from step_rows(settings, say)
+    yield chunk_row(settings, say)
+
+
+def step_rows(settings: Settings, say: Say) -> Iterator[Row]:
+    """The paper's step; see `svit.bench.step`."""
+    full = StepCase(threads=settings.threads)
+    if settings.quick:
+        full = replace(full, preset="tiny", width=128, height=96, memory=2)
+    cases = {"fp32": full}
+    if has_bf16():
+        cases["bf16"] = replace(full, precision="bf16")
+    turns, rounds = Turns(say), 1 if settings.quick else 2
+    for _ in range(rounds):
+        for name, case in cases.items():
+            turns.take(name, our_step, case, 2)
+            if name == "fp32" and has_references():
+                turns.take("reference", reference_step, case, 1)
+            if name in turns.times:
+                turns.take(f"{name} floor", floor_step, turns.times[name].products, case, 2)
+    yield _step_row(turns, "fp32", full)
+    yield _step_row(turns, "bf16", replace(full, precision="bf16"))
+
+
+def _step_row(turns: Turns, name: str, case: StepCase) -> Row:
+    what = f"one frame: {case}"
+    if name == "bf16" and not has_bf16():
+        return Row("base_step_bf16", what, note=NO_BF16)
+    row = turns.row(f"base_step_{name}", what, name, "reference", f"{name} floor")
+    times = turns.times.get(name)
+    if times is None:
+        return row
+    gflop = sum(product.flop * count for product, count in times.products.items()) / 1e9
+    return replace(row, details={**row.details, "gflop": gflop, "memory_bytes": float(times.memory_bytes)})
