@@ -39,6 +39,22 @@ def step_rows(settings: Settings, say: Say) -> Iterator[Row]:
                 turns.take(f"{name} floor", floor_step, turns.times[name].products, case, 2)
     yield _step_row(turns, "fp32", full)
     yield _step_row(turns, "bf16", replace(full, precision="bf16"))
+    yield _memory_row(turns, full)
+
+
+def _memory_row(turns: Turns, case: StepCase) -> Row:
+    """Peak memory by precision; the row's own peak is the lowest."""
+    name, what = (
+        "base_step_memory",
+        f"peak memory of that step: {case.width}x{case.height}, {case.memory} frames",
+    )
+    measured = {kind: turns.times[kind] for kind in ("fp32", "bf16") if kind in turns.times}
+    if not measured:
+        return Row(name, what, note="; ".join(f"{kind}: {why}" for kind, why in turns.failed.items()))
+    details: dict[str, float] = {}
+    for kind, times in measured.items():
+        details |= {f"{kind}_peak_bytes": times.peak_bytes, f"{kind}_memory_bytes": times.memory_bytes}
+    return Row(name, what, peak_bytes=min(each.peak_bytes for each in measured.values()), details=details)
 
 
 def _step_row(turns: Turns, name: str, case: StepCase) -> Row:
