@@ -6,7 +6,7 @@ import math
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -23,7 +23,7 @@ from svit.model.preprocess import check_image, preprocess
 from svit.model.video_model import VideoModel
 from svit.tracking import ByteTracker
 from svit.types import ActionScores, Frame, FrameResult
-from svit.video import Source, open_source
+from svit.video import open_source, read_ahead
 from svit.weights import DEFAULT_MODEL, Precision, load
 
 RATE = 25.0
@@ -242,7 +242,7 @@ class Stream:
 
 
 def track(  # noqa: PLR0913 - the command line's options
-    source: str | int | Path | Source,
+    source: str | int | Path | Iterator[Frame],
     model: VideoModel | str | Path = DEFAULT_MODEL,
     *,
     device: str | None = None,
@@ -255,7 +255,8 @@ def track(  # noqa: PLR0913 - the command line's options
     """Tracks through a whole source, one result per frame.
 
     Args:
-        source: video file, folder of images, camera number, address, or an opened `Source`.
+        source: video file, folder of images, camera number, address; it is decoded ahead by another thread.
+            Or an opened `svit.video.Source`, or other frames; these are taken one by one.
         model: a model, or what `svit.load` takes.
         device: where a model that is loaded here runs; see `svit.load`.
         precision: of a model that is loaded here; see `svit.load`.
@@ -275,14 +276,17 @@ def track(  # noqa: PLR0913 - the command line's options
     if chunk < 1:
         raise UsageError(f"chunk must be 1 frame or more, got {chunk}")
     stream = Stream(model, memory, tracker)
-    opened = (
-        nullcontext(source) if isinstance(source, Source) else open_source(source, every_frame=every_frame)
-    )
-    with opened as frames:
+    with nullcontext(source) if isinstance(source, Iterator) else _opened(source, every_frame) as frames:
         for batch in chunks(frames, chunk):
             results = stream.chunk([frame.image for frame in batch], [frame.timestamp for frame in batch])
             for frame, result in zip(batch, results, strict=True):
                 yield replace(result, frame_index=frame.index)
+
+
+@contextmanager
+def _opened(source: str | int | Path, every_frame: bool) -> Iterator[Iterator[Frame]]:
+    with open_source(source, every_frame=every_frame) as opened, read_ahead(opened) as frames:
+        yield frames
 
 
 def chunks(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:

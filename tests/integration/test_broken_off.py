@@ -138,8 +138,9 @@ def test_ctrl_c_is_how_a_camera_is_stopped(track, here, monkeypatch):
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_ctrl_c_in_the_middle_of_writing_waits_for_every_output(track, clip, here, monkeypatch):
+def test_ctrl_c_in_the_middle_of_writing_waits_for_every_output(track, tmp_path, here, monkeypatch):
     """The video is written first: without waiting it would be one frame ahead."""
+    clip = write_clip(tmp_path / "long.mp4", moving(40))
     append = MotWriter._append
 
     def interrupted(self, result):
@@ -149,7 +150,8 @@ def test_ctrl_c_in_the_middle_of_writing_waits_for_every_output(track, clip, her
 
     monkeypatch.setattr(MotWriter, "_append", interrupted)
     assert track(clip, *OUTPUTS)[0] == 1
-    assert counts(here) == {"mp4": 3, "txt": 3, "jsonl": 3}
+    (frames,) = set(counts(here).values())
+    assert 3 <= frames < 20
 
 
 def test_ctrl_c_before_the_first_frame_leaves_nothing(track, clip, here, monkeypatch):

@@ -68,6 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run() -> None:
     """Entry point of the `svit` command."""
+    # Spinning, torch's threads would take the cores from decoding and encoding, and from each other.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(format="svit: warning: %(message)s")
     sys.exit(main())
 

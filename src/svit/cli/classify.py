@@ -19,8 +19,8 @@ from svit.errors import SourceError, UsageError
 if TYPE_CHECKING:
     from svit.config import ActionConfig
     from svit.evaluate.verdict import Verdict
-    from svit.types import FrameResult
-    from svit.video import Source, WriterGroup
+    from svit.types import Frame, FrameResult
+    from svit.video import Writer
 
 STDOUT = Path("-")
 
@@ -122,7 +122,7 @@ class Recogniser:
     """
 
     action: ActionConfig
-    results: Callable[[Source], Iterator[FrameResult]]
+    results: Callable[[Iterator[Frame]], Iterator[FrameResult]]
 
 
 def _by_head(name: str | None, options: dict[str, Any]) -> Recogniser:
@@ -170,14 +170,18 @@ def _classify(
 ) -> int:
     """Looks at a source. Whatever ends it, what was written is finished and the verdict printed."""
     from svit.evaluate.verdict import Verdict
-    from svit.video import open_source, open_writers
+    from svit.video import BackgroundWriter, open_source, open_writers, read_ahead
 
     verdict, pace, status, complete = Verdict(recogniser.action), Pace(), 0, True
     with open_source(source, every_frame=every_frame) as frames, StopSignals() as stop:
         try:
-            with open_writers(frames, **vars(outputs), actions=top) as writers, source_bar(frames) as advance:
+            with (
+                BackgroundWriter(open_writers(frames, **vars(outputs), actions=top)) as writers,
+                source_bar(frames) as advance,
+                read_ahead(frames) as ahead,
+            ):
                 try:
-                    for result in stop.between(recogniser.results(frames)):
+                    for result in stop.between(recogniser.results(ahead)):
                         writers.write(result)
                         verdict.add(result)
                         pace.frames += 1
@@ -197,7 +201,7 @@ def _classify(
     return status
 
 
-def _conclude(writers: WriterGroup, verdict: Verdict, complete: bool) -> None:
+def _conclude(writers: Writer, verdict: Verdict, complete: bool) -> None:
     conclusion = verdict.conclusion(complete)
     if conclusion is not None:
         writers.conclude(conclusion)

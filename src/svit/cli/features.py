@@ -54,13 +54,14 @@ def features(
 def _write(frames: Source, stream: FeatureStream, output: Path, stages: bool) -> int:
     """Writes the features of a source; what was computed before it broke off is kept and marked."""
     from svit.features import FeatureFile
+    from svit.video import read_ahead
 
     if frames.reads(output):
         raise OutputError(f"{output}: is the input; choose another name for the output")
     file, pace, status = FeatureFile(output, stream, stages), Pace(), 0
     try:
-        with StopSignals() as stop, source_bar(frames) as advance:
-            for frame in stop.between(frames):
+        with StopSignals() as stop, source_bar(frames) as advance, read_ahead(frames) as ahead:
+            for frame in stop.between(ahead):
                 file.write(frame)
                 pace.frames += 1
                 advance("")

@@ -182,7 +182,7 @@ def _track(
     """Tracks a source into files. Whatever ends it, what was written is finished and the summary printed."""
     from svit.stream import track as results
     from svit.tracking import ByteTracker
-    from svit.video import open_source, open_writers
+    from svit.video import BackgroundWriter, open_source, open_writers, read_ahead
     from svit.weights import load
 
     if "model" in options:
@@ -191,13 +191,20 @@ def _track(
         options |= {"model": model, "tracker": ByteTracker(**settings)}
         _check_heads(model, actions)
     tally, status = Tally(), 0
+
+    def written(result: FrameResult) -> None:
+        tally.add(result)
+        advance("")
+
     with open_source(source, every_frame=every_frame) as frames, StopSignals() as stop:
         try:
-            with open_writers(frames, **vars(outputs)) as writers, source_bar(frames) as advance:
-                for result in stop.between(results(frames, **options)):
+            with (
+                source_bar(frames) as advance,
+                BackgroundWriter(open_writers(frames, **vars(outputs)), written) as writers,
+                read_ahead(frames) as ahead,
+            ):
+                for result in stop.between(results(ahead, **options)):
                     writers.write(result if actions else replace(result, actions=None))
-                    tally.add(result)
-                    advance("")
         except KeyboardInterrupt:
             # Ctrl-C is how a camera is stopped, but a file was cut short.
             status = 0 if frames.live else 1

@@ -29,6 +29,8 @@ class Source(ABC, Iterator[Frame]):
         live: frames come as they happen and are dropped when the consumer is slower (unless opened
             with `every_frame`).
         skipped: damaged frames left out so far.
+        ahead: frames may be read ahead by another thread: of files. A camera's would be old when used, and a
+            network may keep the thread waiting.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Source(ABC, Iterator[Frame]):
     frames: int | None
     live: bool
     skipped: int
+    ahead: bool
 
     def __init__(self, name: str, *, live: bool = False) -> None:
         self.name = name
@@ -45,6 +48,7 @@ class Source(ABC, Iterator[Frame]):
         self.rate = DEFAULT_RATE
         self.frames = None
         self.skipped = 0
+        self.ahead = not live
         self._reading: Generator[Frame] | None = None
         self._closed = False
 

@@ -41,6 +41,7 @@ class Recording(Source):
         reconnect: Reconnect | None = None,
     ) -> None:
         super().__init__(name)
+        self.ahead = reconnect is None
         self._connect = connect
         self._path = path
         self._reconnect = reconnect

@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator
 
 from svit.errors import SourceError
 from svit.types import Frame
 from svit.video.base import Source
 from svit.video.decode import Clock, Decoder, Picture, to_rgb
+from svit.video.mailbox import Mailbox
 from svit.video.reconnect import Reconnect
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class LiveSource(Source):
         decoder = decoder or connect()
         self.rate = decoder.rate
         self._clock = Clock(self.rate)
-        self._mailbox = _Mailbox(QUEUE_FRAMES if every_frame else 1, drop_old=not every_frame)
+        self._mailbox: Mailbox[Timed] = Mailbox(QUEUE_FRAMES if every_frame else 1, drop_old=not every_frame)
         self._stop = threading.Event()
         self._next_index = 0
         self._thread = threading.Thread(target=self._run, args=(decoder,), name="svit-reader", daemon=True)
@@ -137,58 +137,3 @@ class LiveSource(Source):
         delay = self._reconnect.delay(attempts)
         logger.warning("%s: connection lost (%s); connecting again in %.1f s", self.name, why, delay)
         self._stop.wait(delay)
-
-
-class _Mailbox:
-    """Hands items from one thread to another: the newest only, or all in order with the sender waiting."""
-
-    def __init__(self, capacity: int, *, drop_old: bool) -> None:
-        self._items: deque[Timed] = deque()
-        self._capacity = capacity
-        self._drop_old = drop_old
-        self._changed = threading.Condition()
-        self._error: Exception | None = None
-        self._closed = False
-
-    def put(self, item: Timed) -> None:
-        with self._changed:
-            while not self._drop_old and len(self._items) >= self._capacity and not self._closed:
-                self._changed.wait()
-            while len(self._items) >= self._capacity:
-                self._items.popleft()
-            self._items.append(item)
-            self._changed.notify_all()
-
-    def peek(self, timeout: float) -> Timed:
-        """The next item, left in place."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._items or self._error, timeout):
-                raise TimeoutError
-            if not self._items and self._error is not None:
-                raise self._error
-            return self._items[0]
-
-    def take(self) -> Timed | None:
-        """The next item; None once closed. Raises what `fail` was given after the items before it."""
-        with self._changed:
-            while not (self._items or self._error or self._closed):
-                # With a time limit, or Ctrl-C would have to wait for the next frame on some systems.
-                self._changed.wait(0.5)
-            if self._items:
-                item = self._items.popleft()
-                self._changed.notify_all()
-                return item
-            if self._error is not None:
-                raise self._error
-            return None
-
-    def fail(self, error: Exception) -> None:
-        with self._changed:
-            self._error = error
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._items.clear()
-            self._changed.notify_all()

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
 
 from svit.errors import OutputError
 from svit.types import FrameResult
 from svit.video.base import Source
 from svit.video.contact_sheet import ContactSheet
+from svit.video.mailbox import Mailbox
 from svit.video.mp4 import VideoWriter
 from svit.video.timeline import Timeline
 from svit.video.writers import Conclusion, JsonLinesWriter, MotWriter, Writer
+
+WAITING_RESULTS = 4
+"""Results, with their pictures, that wait to be written before the next frame has to."""
 
 
 class WriterGroup(Writer):
@@ -40,6 +46,75 @@ class WriterGroup(Writer):
         """Ends without any file."""
         for writer in self._writers:
             writer.discard()
+
+
+def _ignore(result: FrameResult) -> None:
+    """Says nothing about a result that was written."""
+
+
+class BackgroundWriter(Writer):
+    """Writes in a thread of its own while the next frames are looked at; same results, same order.
+
+    An error of the writer comes out of the next `write`, or of `close` once everything is finished. Whatever
+    ends the `with`, results handed over before are written first, so all outputs end with the same frame.
+
+    Args:
+        writer: a new one, used by the thread alone until it is closed.
+        written: called in the thread after each result that was written.
+    """
+
+    def __init__(self, writer: Writer, written: Callable[[FrameResult], object] = _ignore) -> None:
+        self._writer, self._on_written = writer, written
+        self._mailbox: Mailbox[FrameResult] = Mailbox(WAITING_RESULTS)
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="svit-writer", daemon=True)
+        self._thread.start()
+
+    def _append(self, result: FrameResult) -> None:
+        if not self._mailbox.put(result):
+            self._finish_thread()
+
+    def _run(self) -> None:
+        try:
+            while (result := self._mailbox.take()) is not None:
+                self._writer.write(result)
+                self._on_written(result)
+        except Exception as error:  # reaches the caller, nothing is lost in the thread
+            self._error = error
+            self._mailbox.close()
+
+    def _finish_thread(self) -> None:
+        """Waits until everything is written; raises what went wrong with it, once."""
+        self._mailbox.finish()
+        self._thread.join()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def conclude(self, conclusion: Conclusion) -> None:
+        """Tells the writer, after all results; there can be none afterwards."""
+        self._finish_thread()
+        self._writer.conclude(conclusion)
+
+    def close(self) -> None:
+        """Finishes every file."""
+        self.__exit__(None, None, None)
+
+    def discard(self) -> None:
+        """Ends without any file."""
+        self._mailbox.close()
+        self._thread.join()
+        self._writer.discard()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._finish_thread()
+        except BaseException as own:
+            self._writer.__exit__(type(own), own, own.__traceback__)
+            raise
+        self._writer.__exit__(kind, error, trace)
 
 
 def open_writers(  # noqa: PLR0913 - an argument per output

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,12 +15,17 @@ import av
 from av.device import enumerate_input_devices
 
 from svit.errors import SourceError
+from svit.types import Frame
 from svit.video.base import Source
 from svit.video.decode import Decoder, OpenError, Opening
 from svit.video.files import Recording, open_file
 from svit.video.images import IMAGE_SUFFIXES, ImageFile, ImageFolder
 from svit.video.live import LiveSource
+from svit.video.mailbox import ReadAhead
 from svit.video.reconnect import Reconnect
+
+FRAMES_AHEAD = 4
+"""Decoded frames that wait for the model at most."""
 
 NETWORK_TIMEOUT = 10.0
 """Seconds without an answer or data after which a connection counts as lost."""
@@ -49,6 +55,19 @@ def open_source(source: str | int | Path, *, every_frame: bool = False) -> Sourc
     if isinstance(source, str) and re.match(r"[a-z][a-z0-9+.-]+://", source, re.IGNORECASE):
         return open_network(source, every_frame=every_frame)
     return _open_path(Path(source))
+
+
+@contextmanager
+def read_ahead(source: Source) -> Iterator[Iterator[Frame]]:
+    """The frames of a source, decoded by another thread a few ahead of their use if `Source.ahead` allows.
+
+    Afterwards the source is further on than the frames that were taken.
+    """
+    if not source.ahead:
+        yield source
+        return
+    with ReadAhead(source, FRAMES_AHEAD) as frames:
+        yield frames
 
 
 def _open_path(path: Path) -> Source:
