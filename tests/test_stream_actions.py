@@ -179,6 +179,39 @@ def test_a_fast_and_a_slow_source_are_seen_alike():
     np.testing.assert_allclose(scores(fast), np.repeat(scores(slow), 5, axis=0), atol=1e-6)
 
 
+def test_a_model_that_only_recognises_looks_at_the_frames_that_enter():
+    """60 frames a second cost what 12 do, remember what 12 do, and say the same, in steps and in chunks."""
+    model = lively_model(action={**ACTION, "rate": 12.0}, **ALONE).double()
+    scene, looked_at = moving(60), []
+    hook = model.encoder.blocks[0].register_forward_pre_hook(
+        lambda _, given: looked_at.append(given[0].shape[1])
+    )
+    fast = steps(Stream(model), scene, clock(60, 1))
+    assert looked_at == [1] * 12
+    stream, times = Stream(model), clock(60, 1)
+    cut = [slice(start, start + 7) for start in range(0, 60, 7)]
+    chunked = [result for part in cut for result in stream.chunk(scene[part], times[part])]
+    hook.remove()
+    assert sum(looked_at) == 24
+    slow = steps(Stream(model), scene[::5], clock(12, 1))
+    assert [result.frame_index for result in fast] == list(range(60))
+    assert np.array_equal(scores(fast), np.repeat(scores(slow), 5, axis=0))
+    np.testing.assert_allclose(scores(chunked), scores(fast), atol=1e-5)
+
+
+def test_an_answer_that_holds_is_saved_too(tmp_path):
+    model = lively_model(action={**ACTION, "rate": 5.0}, **ALONE)
+    stream, images = Stream(model), moving(12)
+    steps(stream, images[:7])
+    torch.save(stream.state_dict(), tmp_path / "paused.pt")
+    state = torch.load(tmp_path / "paused.pt", weights_only=True)
+    resumed = Stream(model)
+    resumed.load_state_dict(state)
+    assert np.array_equal(scores(steps(resumed, images[7:])), scores(steps(stream, images[7:])))
+    with pytest.raises(UsageError, match="other classes"):
+        resumed.load_state_dict(state | {"scores": torch.zeros(2)})
+
+
 def test_a_new_size_starts_window_and_sampling_anew():
     model = lively_model(action={**ACTION, "rate": 5.0}).double()
     stream, tall = Stream(model), moving(6, size=(64, 96))

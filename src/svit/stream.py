@@ -19,7 +19,7 @@ import torch
 
 from svit.errors import SvitError, UsageError
 from svit.model.memory import StreamMemory
-from svit.model.preprocess import check_image, preprocess
+from svit.model.preprocess import check_image, fit, preprocess
 from svit.model.video_model import VideoModel
 from svit.tracking import ByteTracker
 from svit.types import ActionScores, Frame, FrameResult
@@ -76,6 +76,9 @@ class Sampling:
 class Stream:
     """ONE video or camera, frame by frame. Any number of streams may share a model.
 
+    A model that only recognises actions, at a rate of its own, looks at the frames that `Sampling` takes; those
+    between them have the answer of the one before.
+
     Args:
         model: with a detector, an action head or both, from `svit.load` or `svit.build`. Not changed, holds
             no state. Without a detector there are no detections and no tracks.
@@ -96,6 +99,7 @@ class Stream:
         self.tracker: Tracker = tracker or ByteTracker(**model.config.tracker.model_dump())
         self._memory = StreamMemory(settings.memory if memory is None else memory, settings.eviction)
         self._sampling = Sampling(None if model.config.action is None else model.config.action.rate)
+        self._scores: ActionScores | None = None
         self._input_shape: tuple[int, ...] | None = None
         self._frames = 0
 
@@ -156,22 +160,43 @@ class Stream:
         self, frames: Sequence[npt.NDArray[np.uint8]], seconds: Sequence[float]
     ) -> list[tuple[sv.Detections, ActionScores | None]]:
         """What is in frames of one size, per frame; the memory goes on."""
-        inputs = self._prepare(frames)
-        sampled, sampling = self._sample(seconds)
-        seen, memory = self.model.perceive(inputs, self._memory, [frames[0].shape[:2]], sampled)
-        self._memory, self._sampling = memory, sampling
-        found = [sv.Detections.empty() for _ in frames] if seen.detections is None else seen.detections[0]
-        return list(zip(found, self._scores(seen.logits, len(frames)), strict=True))
+        self._begin_size(frames[0])
+        enter, sampling = self._sample(seconds)
+        if self.model.detector is None:
+            # Only what enters the window changes what it says: the rest is not looked at.
+            looked_at = [frame for frame, enters in zip(frames, enter, strict=True) if enters]
+            rows = iter(self._look(looked_at, None)[1] if looked_at else ())
+            self._sampling = sampling
+            nothing = [sv.Detections.empty() for _ in frames]
+            return list(zip(nothing, [self._latest(rows) if e else self._scores for e in enter], strict=True))
+        found, scores = self._look(frames, None if all(enter) else torch.tensor([enter]))
+        self._sampling = sampling
+        return list(zip(found or [], scores, strict=True))
 
-    def _sample(self, seconds: Sequence[float]) -> tuple[torch.Tensor | None, Sampling]:
-        """Which of the next frames enter the window (1, T), None for all, and the sampling after them."""
+    def _latest(self, rows: Iterator[ActionScores | None]) -> ActionScores | None:
+        """The next answer, which holds until the one after it."""
+        self._scores = next(rows)
+        return self._scores
+
+    def _look(
+        self, frames: Sequence[npt.NDArray[np.uint8]], sampled: torch.Tensor | None
+    ) -> tuple[list[sv.Detections] | None, list[ActionScores | None]]:
+        """Takes frames of one size through the model; `sampled` (1, T) enter the window, None for all."""
+        config, device = self.model.config, self.model.encoder.positions.device
+        inputs = torch.stack([preprocess(frame, config.input, config.stride, device) for frame in frames])
+        seen, self._memory = self.model.perceive(inputs[None], self._memory, [frames[0].shape[:2]], sampled)
+        found = None if seen.detections is None else seen.detections[0]
+        return found, self._named(seen.logits, len(frames))
+
+    def _sample(self, seconds: Sequence[float]) -> tuple[list[bool], Sampling]:
+        """Which of the next frames enter the window, and the sampling after them."""
         enter, sampling = [], self._sampling
         for second in seconds:
             enters, sampling = sampling.next(second)
             enter.append(enters)
-        return None if all(enter) else torch.tensor([enter]), sampling
+        return enter, sampling
 
-    def _scores(self, logits: torch.Tensor | None, frames: int) -> list[ActionScores | None]:
+    def _named(self, logits: torch.Tensor | None, frames: int) -> list[ActionScores | None]:
         """The classes' probabilities, per frame."""
         action = self.model.config.action
         if logits is None or action is None:
@@ -179,23 +204,20 @@ class Stream:
         rows = logits[0].float().softmax(-1).cpu().numpy()
         return [ActionScores(action.class_names, row) for row in rows]
 
-    def _prepare(self, frames: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
-        """The network's input (1, T, 3, H, W) of frames of one size; a new memory if it has changed."""
-        weight = self.model.encoder.positions
+    def _begin_size(self, frame: npt.NDArray[np.uint8]) -> None:
+        """Starts a new memory if the network's input of this frame has another size than the last one's."""
         config = self.model.config
-        inputs = torch.stack(
-            [preprocess(frame, config.input, config.stride, weight.device) for frame in frames]
-        )
-        shape = (1, 1, *inputs.shape[1:])
+        height, width = frame.shape[:2]
+        rows, columns, _ = fit(height, width, config.input)
+        shape = (1, 1, 3, rows + -rows % config.stride, columns + -columns % config.stride)
         if self._input_shape not in (None, shape):
-            size = f"{frames[0].shape[1]}x{frames[0].shape[0]}"
             warnings.warn(
-                f"frame {self._frames}: the size changes to {size}; the memory starts anew", stacklevel=4
+                f"frame {self._frames}: the size changes to {width}x{height}; the memory starts anew",
+                stacklevel=4,
             )
             self._memory = StreamMemory(self._memory.capacity, self._memory.eviction)
             self._sampling = Sampling(self._sampling.rate)
         self._input_shape = shape
-        return inputs[None]
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on in another process with identical results.
@@ -209,6 +231,8 @@ class Stream:
         state: dict[str, Any] = {"frames": self._frames, "input_shape": list(self._input_shape or ())}
         if self._sampling.start is not None:
             state["sampling"] = [float(self._sampling.start), self._sampling.taken]
+        if self._scores is not None:
+            state["scores"] = torch.tensor(self._scores.probabilities)
         state |= {f"memory.{key}": value for key, value in self._memory.state_dict().items()}
         return state | {f"tracker.{key}": _portable(value) for key, value in save().items()}
 
@@ -227,12 +251,24 @@ class Stream:
         if memory.window is not None and self.model.action is None:
             raise UsageError("this stream was saved with an action head, the model has none")
         sampling = _sampling(state, self._sampling.rate)
+        scores = self._saved_scores(state)
         saved = {str(tensor.dtype) for layer in memory.layers for tensor in layer}
         if not saved <= {str(weight.dtype)}:
             raise UsageError(f"this stream was saved in {', '.join(saved)}, the model is in {weight.dtype}")
         resume({key: _native(value) for key, value in _part(state, "tracker.").items()})
         self._memory, self._frames, self._input_shape = memory.to(weight.device), frames, tuple(shape) or None
-        self._sampling = sampling
+        self._sampling, self._scores = sampling, scores
+
+    def _saved_scores(self, state: Mapping[str, Any]) -> ActionScores | None:
+        """The answer that held when the stream was saved."""
+        action, saved = self.model.config.action, state.get("scores")
+        if saved is None or action is None:
+            return None
+        if not isinstance(saved, torch.Tensor) or saved.shape != (len(action.class_names),):
+            raise UsageError(
+                f"this stream was saved with other classes than the model's {len(action.class_names)}"
+            )
+        return ActionScores(action.class_names, saved.float().cpu().numpy())
 
     def _tracker_method(self, name: str) -> object:
         method = getattr(self.tracker, name, None)
