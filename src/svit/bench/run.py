@@ -93,6 +93,8 @@ def find_rows(area: str, device: str) -> Rows:
     if area == "train":
         try:
             from svit.bench import training
+        except UsageError as missing:  # OpenCV, which training says itself
+            raise CannotMeasureError(str(missing)) from None
         except ModuleNotFoundError as missing:
             raise CannotMeasureError(
                 f"needs {missing.name}: pip install 'streaming-video-model[train]'"
