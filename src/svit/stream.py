@@ -76,8 +76,8 @@ class Sampling:
 class Stream:
     """ONE video or camera, frame by frame. Any number of streams may share a model.
 
-    A model that only recognises actions, at a rate of its own, looks at the frames that `Sampling` takes; those
-    between them have the answer of the one before.
+    A model that only recognises actions, at a rate of its own, looks at the frames that `Sampling` takes.
+    Those between them have the answer of the one before.
 
     Args:
         model: with a detector, an action head or both, from `svit.load` or `svit.build`. Not changed, holds
