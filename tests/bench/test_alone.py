@@ -1,7 +1,9 @@
 """Work in a process of its own, and turns."""
 
+import multiprocessing
 import os
 import signal
+import time
 
 import pytest
 
@@ -77,3 +79,13 @@ def test_a_row_tells_speedup_and_floor_ratio():
     assert (row.speedup, row.floor_ratio) == (None, None)
     record = full.as_json()
     assert (record["speedup"], record["floor_ratio"], record["steps"]) == (3.0, 2.0, 4.0)
+
+
+def test_an_interrupted_measurement_leaves_no_process_behind(monkeypatch):
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("multiprocessing.connection.Connection.recv", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        alone(time.sleep, 60)
+    assert multiprocessing.active_children() == []

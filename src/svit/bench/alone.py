@@ -6,12 +6,12 @@ import resource
 import statistics
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Generic, ParamSpec, TypeVar
 
@@ -42,15 +42,34 @@ def alone(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Alone[T]:
     Raises:
         CannotMeasureError: the process was killed, or as `work` says.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        try:
-            return pool.submit(_with_peak, partial(work, *args, **kwargs)).result()
-        except BrokenProcessPool:
-            raise CannotMeasureError("its process was killed, most likely for lack of memory") from None
+    context = get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_report, args=(there, partial(work, *args, **kwargs)), daemon=True)
+    process.start()
+    there.close()
+    try:
+        outcome: Alone[T] | Exception = here.recv()
+    except EOFError:
+        raise CannotMeasureError("its process was killed, most likely for lack of memory") from None
+    except BaseException:  # Ctrl-C: nothing is left behind
+        process.kill()
+        raise
+    finally:
+        process.join()
+        here.close()
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
-def _with_peak(work: Callable[[], T]) -> Alone[T]:
-    return Alone(work(), peak_bytes())
+def _report(there: Connection, work: Callable[[], object]) -> None:
+    """Does the work in this process and hands its outcome over."""
+    try:
+        outcome: Alone[object] | Exception = Alone(work(), peak_bytes())
+    except Exception as error:
+        error.add_note(f"In a process of its own:\n{traceback.format_exc()}")  # what --debug shows
+        outcome = error
+    there.send(outcome)
 
 
 def peak_bytes() -> int:
