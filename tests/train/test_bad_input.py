@@ -19,11 +19,12 @@ from tests.train.small import HEIGHT, WIDTH, losses_of, run_steps, small_experim
 from svit.data.clips import TRIES
 from svit.errors import DataError, SvitError, TrainingError, UsageError, WeightsError
 from svit.model.video_model import build
-from svit.train.batches import Share, load_batches
+from svit.train.batches import Feed, Share, load_batches
 from svit.train.checkpoint import find_checkpoints
 from svit.train.experiment import Experiment
-from svit.train.loop import Event, Note, Training, load_clips
+from svit.train.loop import Event, Note, Training
 from svit.train.ready import check_ready
+from svit.train.sources import load_clips
 from svit.weights import save
 
 
@@ -113,7 +114,7 @@ def test_a_worker_that_is_killed_is_one_line(tmp_path: Path) -> None:
 
 def test_workers_leave_ctrl_c_and_a_schedulers_signal_to_the_process_that_trains(tmp_path: Path) -> None:
     others = set(multiprocessing.active_children())
-    batches = load_batches(load_clips(small_experiment(tmp_path)), Share(2, 1), 0, workers=1)
+    batches = load_batches([Feed(load_clips(small_experiment(tmp_path)), Share(2, 1))], 0, workers=1)
     next(batches)
     (worker,) = set(multiprocessing.active_children()) - others
     assert worker.pid is not None

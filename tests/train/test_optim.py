@@ -37,7 +37,7 @@ def test_every_parameter_is_in_one_group_and_follows_its_peak() -> None:
     names = [name for group in groups for name in group["names"]]
     assert sorted(names) == sorted(name for name, _ in model.named_parameters())
     optimiser = torch.optim.AdamW(groups)
-    set_rates(optimiser, 0.5)
+    set_rates(optimiser, 49, 100, ScheduleConfig(epochs=3, warm_up_epochs=2**0.5 / 2))
     of = {name: group for group in optimiser.param_groups for name in group["names"]}
     encoder, head = of["encoder.positions"], of["detector.head.conv_obj.0.bias"]
     assert (encoder["lr"], encoder["weight_decay"]) == (pytest.approx(5e-5), 0.05)

@@ -36,7 +36,7 @@ def test_smoke_learns_its_eight_clips_by_heart(tmp_path: Path) -> None:
     experiment = load_experiment("smoke", ["log_to=[]"])
     training = Training(experiment, tmp_path)
     clips = clips_of(experiment)
-    assert len(clips) == training.clips.per_epoch == 8
+    assert len(clips) == training.feeds[0].clips.per_epoch == 8
     weights = tmp_path / "smoke.safetensors"
     assert Note(f"weights: {weights}") in list(training.run())
     model = load(weights, "cpu")

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from svit.model.detector_loss import detection_loss
 from svit.model.video_model import VideoModel
-from svit.train.batches import LoadedBatch, Share, load_batches
+from svit.train.batches import Feed, LoadedBatch, Share, load_batches
 from svit.train.experiment import Experiment
-from svit.train.loop import load_clips
+from svit.train.sources import load_clips
 from svit.train.start import start_model
 from svit.train.trainer import LossError, StepResult, Trainer
 
@@ -33,7 +33,7 @@ def trainer_of(experiment: Experiment) -> Trainer:
 
 def batches_of(experiment: Experiment) -> Iterator[LoadedBatch]:
     share = Share(experiment.batch, experiment.accumulate)
-    return load_batches(load_clips(experiment), share, 0, workers=0)
+    return load_batches([Feed(load_clips(experiment), share)], 0, workers=0)
 
 
 def state_of(model: VideoModel) -> dict[str, Tensor]:

@@ -129,9 +129,11 @@ def _preview(experiment: Experiment, path: Path) -> None:
     """Draws clips, and tells how fast one worker makes them."""
     from svit.data.augment.opencv import use_one_thread
     from svit.data.augment.preview import preview
-    from svit.train.loop import load_clips
+    from svit.train.sources import load_clips
     from svit.video.output import PartFile
 
+    if not experiment.data.sources:
+        raise UsageError("--preview draws clips with boxes; this experiment has only clips of actions")
     use_one_thread()
     PartFile(path, (".png",)).discard()  # a path that cannot be written is found before the data are read
     clips = load_clips(experiment, progress_bar)
@@ -236,5 +238,5 @@ def _print_results(training: Training) -> None:
         print(f"scores:  {scores_line(scores)}")
     best = training.output / "best.safetensors"
     if best.is_file() and training.state.best is not None:
-        print(f"best:    {best} (HOTA {training.state.best[0]:.1f} at step {training.state.best[1]})")
+        print(f"best:    {best} (score {training.state.best[0]:.1f} at step {training.state.best[1]})")
     print(f"weights: {_weights(training)}")

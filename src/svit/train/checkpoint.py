@@ -40,15 +40,15 @@ class RunState:
 
     Attributes:
         step: optimiser steps done.
-        per_step: clips per step, of all processes.
+        per_step: clips of each task in a step, of all processes.
         experiment: the resolved settings, as JSON values.
-        best: HOTA of the best evaluation so far, per cent, and its step; None before the first.
+        best: what decides of the best evaluation so far, per cent, and its step; None before the first.
         scored: step of the last evaluation; 0 before the first.
         scaler: what fp16's gradient scaler remembers.
     """
 
     step: int
-    per_step: int
+    per_step: tuple[int, ...]
     experiment: dict[str, Any]
     best: tuple[float, int] | None = None
     scored: int = 0
@@ -170,9 +170,10 @@ def read_state(path: Path) -> RunState:
     try:
         values = json.loads((path / STATE).read_text())
         state = RunState(**values)
+        best = None if state.best is None else (state.best[0], state.best[1])
+        return replace(state, best=best, per_step=tuple(state.per_step))
     except (OSError, ValueError, TypeError) as error:
         raise WeightsError(f"{path}: is no checkpoint of a training ({error}); remove it") from None
-    return replace(state, best=None if state.best is None else (state.best[0], state.best[1]))
 
 
 def load_checkpoint(path: Path, trained: Trained) -> None:

@@ -14,6 +14,7 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from svit.config import ModelConfig, Settings, nearest, preset, validated
+from svit.data.actions.settings import ActionDataConfig
 from svit.data.augment.settings import DIVISOR, AugmentConfig, MultiScaleConfig
 from svit.data.clips import ClipConfig
 from svit.data.datasets import dataset_config
@@ -34,6 +35,7 @@ class ModelChoice(Settings):
     start: Path | None = Field(
         None, description="weights to start from: CLIP's (for the encoder) or a checkpoint; none is random"
     )
+    new_head: bool = Field(False, description="start the action head anew, whatever `start` has of one")
 
     @field_validator("settings")
     @classmethod
@@ -41,39 +43,67 @@ class ModelChoice(Settings):
         """Nested or joined by '__', as `svit.config.preset` has them: the same settings are equal."""
         return _joined(settings)
 
-    def config(self, name: str) -> ModelConfig:
-        """The settings of the model to build; `name` is what it is called unless `self.name` says.
+    def config(self, name: str, actions: Sequence[str] = ()) -> ModelConfig:
+        """The settings of the model to build.
+
+        Args:
+            name: what it is called unless `self.name` says.
+            actions: classes of its action head; with any it has one.
 
         Raises:
             UsageError: unknown preset or setting, or a value out of range.
         """
-        return preset(self.preset, **{**self.settings, "name": self.name or name})
+        head = {"action__class_names": tuple(actions)} if actions else {}
+        return preset(self.preset, **{**head, **self.settings, "name": self.name or name})
+
+
+Task = Literal["detection", "actions"]
 
 
 class DataConfig(Settings):
-    """What is trained on."""
+    """What is trained on: detection from `sources`, `actions`, or both in every step."""
 
     root: Path = Field(Path("data"), description="folder that the sources' paths start from")
-    sources: tuple[SourceConfig, ...] = Field(min_length=1, description="data sets and their shares")
+    sources: tuple[SourceConfig, ...] = Field((), description="data sets with boxes, and their shares")
     clip: ClipConfig = ClipConfig()
     augment: AugmentConfig = AugmentConfig()
+    actions: ActionDataConfig | None = Field(None, description="clips to learn actions from")
     workers: int = Field(4, ge=0, description="processes that decode and augment, per training process")
     broken_share: float = Field(
         0.01, ge=0, le=1, description="share of samples that may be unreadable before the run ends"
     )
 
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.tasks:
+            raise ValueError("there is nothing to train on: neither sources nor actions")
+        return self
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """What is learnt, in the order in which a step does it."""
+        there: dict[Task, bool] = {"detection": bool(self.sources), "actions": self.actions is not None}
+        return tuple(task for task, wanted in there.items() if wanted)
+
 
 class OptimiserConfig(Settings):
-    """AdamW with the parameter groups of the official run."""
+    """AdamW and its parameter groups: those of the official detector, or those that suit CLIP's weights."""
 
     rate: float = Field(2.5e-4, gt=0, description="peak learning rate, for all of `batch` on all processes")
-    encoder_factor: float = Field(
-        0.1, ge=0, description="on the encoder's rate; not on its residual blocks and outer norms (official)"
+    groups: Literal["official", "clip"] = Field(
+        "official",
+        description="official: `encoder_factor` is on the encoder without residual blocks and outer norms, "
+        "all of which decays; clip: it is on what CLIP has, and vectors and embeddings never decay",
+    )
+    encoder_factor: float = Field(0.1, ge=0, description="on the rate of that part of the encoder")
+    layer_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="groups clip: on that rate again, for every block further from the output",
     )
     betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's running means")
-    weight_decay: float = Field(
-        0.05, ge=0, description="on the encoder, its norms and biases included (official), and all matrices"
-    )
+    weight_decay: float = Field(0.05, ge=0, description="on matrices; official: on all of the encoder")
     clip_norm: float = Field(0.0, ge=0, description="largest norm of the gradient; 0 does not clip")
 
 
@@ -84,6 +114,9 @@ class ScheduleConfig(Settings):
     warm_up_epochs: float = Field(1, ge=0, description="the rate rises with the square of the steps")
     constant_epochs: float = Field(1, ge=0, description="at the end, at the least rate")
     least: float = Field(0.05, ge=0, le=1, description="the least rate as a share of the peak")
+    final_rate: float | None = Field(
+        None, ge=0, description="instead of `least`: the least rate itself, of all groups"
+    )
     plain_epochs: float = Field(
         0, ge=0, description="at the end, without mosaic and mixup, with the L1 loss (official: none)"
     )
@@ -97,6 +130,12 @@ class EvaluateConfig(Settings):
         None, description="folder that data set was unpacked to; none: its own (MOT17) in `data.root`"
     )
     every_epochs: float = Field(1, gt=0, description="epochs from one to the next; the end is always scored")
+    split: str | None = Field(
+        None, description="of `data.actions.index`, to score on; none scores no actions"
+    )
+    clips: int = Field(
+        0, ge=0, description="synthetic clips to score on, of another seed than the training's"
+    )
 
 
 class Experiment(Settings):
@@ -143,6 +182,13 @@ class Experiment(Settings):
             raise ValueError("schedule: warm_up_epochs and constant_epochs are longer than epochs")
         if schedule.plain_epochs > schedule.epochs:
             raise ValueError("schedule: plain_epochs are longer than epochs")
+        actions, scored = self.data.actions, self.evaluate
+        if scored.split is not None and (actions is None or actions.index is None):
+            raise ValueError(f"evaluate.split={scored.split} is of data.actions.index, and there is none")
+        if scored.clips and (actions is None or actions.synthetic is None):
+            raise ValueError(
+                f"evaluate.clips={scored.clips} are of data.actions.synthetic, and there is none"
+            )
         least, greatest = self.data.clip.strides
         if not 1 <= least <= greatest:
             raise ValueError(
@@ -153,7 +199,14 @@ class Experiment(Settings):
     @model_validator(mode="after")
     def _fits_the_model(self) -> Self:
         """Sides of the input are multiples of the model's coarsest stride; an unknown model is found here."""
-        model, augment = self.model_settings(), self.data.augment
+        model, augment, actions = self.model_settings(), self.data.augment, self.data.actions
+        if actions is not None and actions.size % model.stride:
+            raise ValueError(
+                f"data.actions makes frames of {actions.size}x{actions.size}, model {self.model.preset} "
+                f"needs multiples of {model.stride} pixels"
+            )
+        if not self.data.sources:
+            return self
         if self.multi_scale and DIVISOR % model.stride:
             raise ValueError(
                 f"multi_scale makes sides of multiples of {DIVISOR} pixels, model {self.model.preset} needs "
@@ -166,9 +219,13 @@ class Experiment(Settings):
             )
         return self
 
-    def model_settings(self) -> ModelConfig:
-        """The model that is trained, under the name its checkpoint will have."""
-        return self.model.config(self.name)
+    def model_settings(self, actions: Sequence[str] = ()) -> ModelConfig:
+        """The model that is trained, under the name its checkpoint will have.
+
+        Args:
+            actions: classes of the action data; until they have been read, one stands for them.
+        """
+        return self.model.config(self.name, actions or (("?",) if self.data.actions else ()))
 
 
 def experiment_names() -> list[str]:

@@ -14,14 +14,15 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import FullyShardedDataParallelPlugin, InitProcessGroupKwargs
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    FullyShardedDataParallelPlugin,
+    InitProcessGroupKwargs,
+)
 
-from svit.data.clips import Clips
-from svit.data.datasets import data_root
-from svit.data.scenes import load_scenes
 from svit.errors import DataError, OutputError, TrainingError, UsageError
 from svit.model.encoder import Block
-from svit.train.batches import LoadedBatch, Share, load_batches
+from svit.train.batches import Feed, LoadedBatch, Share, load_batches
 from svit.train.checkpoint import (
     RunState,
     Trained,
@@ -33,10 +34,11 @@ from svit.train.checkpoint import (
     save_checkpoint,
     update_state,
 )
-from svit.train.experiment import Experiment, as_yaml
+from svit.train.experiment import Experiment, Task, as_yaml
 from svit.train.log import Log
 from svit.train.meter import Meter, Report
-from svit.train.score import averaged_model, score
+from svit.train.score import averaged_model, decisive, is_scored, score
+from svit.train.sources import classes_of, load_tasks
 from svit.train.start import start_model
 from svit.train.trainer import LossError, StepResult, Trainer
 from svit.types import Progress, no_progress
@@ -60,7 +62,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Scores:
-    """An evaluation: at which step, its HOTA, MOTA, IDF1 and AP50 over all sequences, per cent."""
+    """An evaluation: at which step, and its numbers, per cent; see `svit.train.score.score`."""
 
     step: int
     metrics: dict[str, float]
@@ -70,25 +72,11 @@ Event = Report | Note | Scores
 """What a training tells while it runs."""
 
 
-def load_clips(experiment: Experiment, progress: Progress = no_progress) -> Clips:
-    """The clips of an experiment's data sets.
-
-    Raises:
-        DataError: a data set is missing, malformed or empty, or has classes that the model does not.
-    """
-    data, schedule, detector = experiment.data, experiment.schedule, experiment.model_settings().detector
-    root, classes = data_root(data.root), None if detector is None else len(detector.class_names)
-    sources = [(load_scenes(source, root, progress, classes), source.share) for source in data.sources]
-    clips = Clips(sources, data.clip, data.augment, experiment.seed)
-    plain = (schedule.epochs - schedule.plain_epochs) * clips.per_epoch
-    return clips.plain_from(math.ceil(plain))
-
-
 class Training:
     """A run in a folder: everything it writes is there, and it goes on from what is there.
 
     OUTPUT holds `experiment.yaml`, `log.jsonl`, `checkpoints/`, `eval/`, `best.safetensors` (the averaged
-    weights with the best HOTA) and in the end NAME.safetensors (the averaged weights).
+    weights with the best score) and in the end NAME.safetensors (the averaged weights).
 
     Args:
         experiment: the settings.
@@ -106,15 +94,14 @@ class Training:
         self._checkpoints = output / "checkpoints"
         self._log = Log(output / "log.jsonl")
         latest = self._latest()
-        self.clips = load_clips(experiment, progress)
-        model, self.origin = start_model(experiment, fresh=latest is None)
-        self.share = Share(
-            experiment.batch, experiment.accumulate, self.engine.process_index, self.engine.num_processes
-        )
-        self.steps_per_epoch = self.clips.per_epoch / self.share.per_step
+        tasks = load_tasks(experiment, progress)
+        self.feeds = [Feed(clips, self._share(task)) for task, clips in tasks.items()]
+        model, self.origin = start_model(experiment, latest is None, classes_of(tasks))
+        first = self.feeds[0]
+        self.steps_per_epoch = first.clips.per_epoch / first.share.per_step
         self.steps = math.ceil(experiment.schedule.epochs * self.steps_per_epoch)
         self.trainer = Trainer(experiment, model, self.engine, self.steps_per_epoch)
-        self.state = RunState(0, self.share.per_step, self._settings)
+        self.state = RunState(0, self._per_step(), self._settings)
         self._saved_step = -1
         if latest is not None:
             self._resume(latest)
@@ -131,8 +118,7 @@ class Training:
         if self._score_is_due() and self.state.scored != self.state.step:
             yield from self._score()
         meter, saved = self._meter(), time.monotonic()
-        first, workers = self.state.step * self.share.per_step, self.experiment.data.workers
-        batches = load_batches(self.clips, self.share, first, workers)
+        batches = load_batches(self.feeds, self.state.step, self.experiment.data.workers)
         while self.state.step < self.steps:
             due = time.monotonic() - saved > 60 * self.experiment.save_minutes
             result = self._step(batches, (stop(), due))
@@ -159,8 +145,19 @@ class Training:
     def _begin(self) -> str:
         if self.state.step:
             return f"going on from step {self.state.step} of {self.steps}"
-        per_step, per_epoch = self.share.per_step, self.clips.per_epoch
+        per_step, per_epoch = " + ".join(map(str, self._per_step())), self.feeds[0].clips.per_epoch
         return f"{self.origin}; {per_epoch} clips per epoch, {self.steps} steps of {per_step} clips"
+
+    def _share(self, task: Task) -> Share:
+        experiment, engine, actions = self.experiment, self.engine, self.experiment.data.actions
+        own = actions.batch if actions is not None and task == "actions" else None
+        return Share(
+            own or experiment.batch, experiment.accumulate, engine.process_index, engine.num_processes
+        )
+
+    def _per_step(self) -> tuple[int, ...]:
+        """Clips of each task in a step, of all processes."""
+        return tuple(feed.share.per_step for feed in self.feeds)
 
     def _make_output(self) -> None:
         if not self.engine.is_main_process:
@@ -184,11 +181,12 @@ class Training:
         return found[-1]
 
     def _resume(self, latest: Path) -> None:
-        state, now = read_state(latest), self.share.per_step
+        state, now = read_state(latest), self._per_step()
         if state.per_step != now:
+            before, after = (" + ".join(map(str, each)) for each in (state.per_step, now))
             raise UsageError(
-                f"{latest} was written with {state.per_step} clips per step, now there are {now}: choose "
-                f"batch and accumulate so that batch x accumulate x processes is {state.per_step}"
+                f"{latest} was written with {before} clips per step, now there are {after}: choose "
+                f"batch and accumulate so that batch x accumulate x processes is {before}"
             )
         load_checkpoint(latest, self._trained())
         self._saved_step = state.step
@@ -200,14 +198,11 @@ class Training:
         return Trained(self.trainer.loss, self.trainer.optimiser.optimizer, self.trainer.average.state)
 
     def _meter(self) -> Meter:
-        experiment = self.experiment
-        return Meter(
-            self.steps,
-            self.steps_per_epoch,
-            self.share.per_step,
-            experiment.data.clip.length,
-            experiment.optimiser.rate,
-        )
+        data, clips = self.experiment.data, self._per_step()
+        lengths = {"detection": data.clip.length, "actions": data.actions.length if data.actions else 0}
+        frames = sum(n * lengths[task] for n, task in zip(clips, data.tasks, strict=True))
+        rate = self.experiment.optimiser.rate
+        return Meter(self.steps, self.steps_per_epoch, sum(clips), frames, rate)
 
     def _step(self, batches: Iterator[LoadedBatch], flags: tuple[bool, bool]) -> StepResult:
         try:
@@ -257,7 +252,7 @@ class Training:
     def _score_is_due(self) -> bool:
         """At the end, and whenever a multiple of `every_epochs` was passed."""
         settings, step = self.experiment.evaluate, self.state.step
-        if settings.dataset is None or not step:
+        if not is_scored(settings) or not step:
             return False
         every = settings.every_epochs * self.steps_per_epoch
         return bool(step == self.steps or step // every > (step - 1) // every)
@@ -266,11 +261,11 @@ class Training:
         """Scores the averaged weights, sequences shared among processes; the best ones so far are kept."""
         model, step = averaged_model(self.trainer).to(self.engine.device), self.state.step
         try:
-            metrics = score(model, self.experiment.evaluate, self.output / "eval" / f"step-{step:08d}")
-            if self.state.best is None or metrics["HOTA"] > self.state.best[0]:
+            metrics = score(model, self.experiment, self.output / "eval" / f"step-{step:08d}")
+            if self.state.best is None or decisive(metrics) > self.state.best[0]:
                 if self.engine.is_main_process:
                     save(model, self.output / "best.safetensors")
-                self.state = replace(self.state, best=(metrics["HOTA"], step))
+                self.state = replace(self.state, best=(decisive(metrics), step))
         except OutputError as error:
             if self.engine.num_processes > 1:  # the others wait for this one
                 raise
@@ -326,10 +321,12 @@ def _engine(experiment: Experiment) -> Accelerator:
     """
     precision = "no" if experiment.precision == "fp32" else experiment.precision
     timeout, cpu = InitProcessGroupKwargs(timeout=LONGEST_WAIT), not torch.accelerator.is_available()
+    # A forward pass is of one task, and has no gradient for the other's head.
+    parallel = DistributedDataParallelKwargs(find_unused_parameters=experiment.data.actions is not None)
     plugin = sharding() if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true" else None
     try:
         engine = Accelerator(
-            mixed_precision=precision, kwargs_handlers=[timeout], cpu=cpu, fsdp_plugin=plugin
+            mixed_precision=precision, kwargs_handlers=[timeout, parallel], cpu=cpu, fsdp_plugin=plugin
         )
     except ValueError as error:
         raise UsageError(f"precision={experiment.precision}: {error}; use precision=fp32") from None

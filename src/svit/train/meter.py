@@ -17,7 +17,7 @@ class Report:
     Attributes:
         step: optimiser steps done, of `steps`.
         epoch: passes done.
-        losses: per positive, `total` among them.
+        losses: per positive or clip, `total` among them.
         positives: priors that answered for a box, per step.
         rate: learning rate of parts at the peak rate.
         norm: of the gradient.
@@ -59,8 +59,7 @@ class Meter:
     Attributes:
         steps: of the whole run.
         steps_per_epoch: see `Report.epoch`.
-        clips: per step, of all processes.
-        frames: per clip.
+        clips, frames: per step, of all processes.
         peak: the peak learning rate.
         taken, broken: clips so far, and how many of them could not be read.
     """
@@ -100,7 +99,7 @@ class Meter:
             rate=last.rate * self.peak,
             norm=float(torch.stack([r.norm for r in results]).mean()),
             samples_per_s=self.clips / per_step,
-            frames_per_s=self.clips * self.frames / per_step,
+            frames_per_s=self.frames / per_step,
             data_share=min(1.0, sum(r.waited for r in results) / seconds),
             memory_gib=torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0,
             seconds_left=(self.steps - last.step - 1) * per_step,

@@ -1,6 +1,6 @@
-"""What is minimised: the detector's losses over the frames of a batch of clips.
+"""What is minimised: the detector's losses over the frames of a batch of clips, and the actions' of clips.
 
-Shape legend: B clips, T frames, H W rows and columns.
+Shape legend: B clips, T frames, H W rows and columns, K classes of actions.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from svit.model.action_loss import action_loss
 from svit.model.detector_loss import detection_loss
 from svit.model.detector_targets import Target
 from svit.model.memory import StreamMemory
@@ -19,6 +20,7 @@ from svit.model.video_model import VideoModel
 Form = Literal["clip", "step"]
 
 PARTS = ("cls", "box", "obj", "l1")
+ACTION_PARTS = ("action", "early")
 
 
 @dataclass
@@ -45,23 +47,41 @@ class Batch:
         )
 
 
+@dataclass
+class ActionBatch:
+    """Clips of which each shows an action.
+
+    Attributes:
+        frames: (B, T, 3, H, W), as in `Batch`.
+        targets: (B,) class numbers, until `svit.train.batches.actions_to_device` makes them shares (B, K).
+        length: frames that the memory and the head's window hold at most; None is the model's own.
+        early: an earlier frame that is answered at besides the last; None is none.
+    """
+
+    frames: Tensor
+    targets: Tensor
+    length: int | None = None
+    early: int | None = None
+
+
 class ClipLoss(nn.Module):
     """A model with its losses: the module that data-parallel engines wrap.
 
-    The losses are sums over positives, not means: divided once, by the positives of all clips of a step on
-    all processes, they are what one large batch would give, however it is cut up.
+    The losses are sums, over positives or over clips of actions, not means: divided once, by the number in
+    all clips of a step on all processes, they are what one large batch would give, however it is cut up.
 
     Args:
-        model: with a detector.
+        model: with a detector, an action head, or both.
+        early: weight of an action's loss at an earlier frame.
     """
 
-    def __init__(self, model: VideoModel) -> None:
+    def __init__(self, model: VideoModel, early: float = 0.3) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.early = model, early
 
     def forward(
         self,
-        batch: Batch,
+        batch: Batch | ActionBatch,
         use_l1: bool = False,
         form: Form = "clip",
         memory: StreamMemory | None = None,
@@ -74,17 +94,21 @@ class ClipLoss(nn.Module):
         its frames, so that both forms give the same numbers.
 
         Args:
-            batch: frames as normalised floats.
+            batch: frames as normalised floats. Those of actions go through the model at once.
             use_l1: add the L1 loss on the box logits.
             form: see above.
             memory: of the frames before; None starts the clips.
             seed: decides which paths are dropped, whatever was drawn before.
 
         Returns:
-            total: sum of the losses over frames and positives, with gradient.
-            parts: (5,) the same sums without gradient: `PARTS`, then the number of positives.
+            total: sum of the losses over frames and positives, or over clips of actions, with gradient.
+            parts: the same sums without gradient: (5,) `PARTS`, then the number of positives; or (3,)
+                `ACTION_PARTS`, not weighted, then the number of clips.
             memory: after the last frame.
         """
+        if isinstance(batch, ActionBatch):
+            torch.manual_seed(seed)
+            return self._actions(batch)
         totals, parts = [], []
         for piece in pieces(batch, form):
             torch.manual_seed(seed)
@@ -94,6 +118,20 @@ class ClipLoss(nn.Module):
             parts.append(sums)
         assert memory is not None
         return torch.stack(totals).sum(), torch.stack(parts).sum(0), memory
+
+    def _actions(self, batch: ActionBatch) -> tuple[Tensor, Tensor, StreamMemory]:
+        """The sums over clips of actions."""
+        encoder, (clips, frames) = self.model.config.encoder, batch.frames.shape[:2]
+        length = min(batch.length or encoder.memory, encoder.memory)
+        logits, memory = self.model.classify(
+            batch.frames,
+            StreamMemory(length, encoder.eviction),
+            window_lengths=None if batch.length is None else [batch.length] * clips,
+            at=[frames - 1] if batch.early is None else [batch.early, frames - 1],
+        )
+        losses = action_loss(logits, batch.targets, label_smoothing=0.0, auxiliary=self.early)
+        sums = [losses["last"].detach() * clips, losses["early"].detach() * clips]
+        return losses["total"] * clips, torch.stack([*sums, torch.full_like(sums[0], clips)]), memory
 
     def _losses(self, stages: list[Tensor], piece: Batch, use_l1: bool) -> tuple[Tensor, Tensor]:
         """The sums over a piece: total with gradient, and `PARTS` and positives without."""

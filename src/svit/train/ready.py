@@ -8,17 +8,21 @@ from pathlib import Path
 
 import torch
 
+from svit.data.actions.settings import ActionDataConfig
 from svit.data.datasets import data_root, load_dataset
 from svit.data.scenes import SourceConfig
 from svit.errors import DataError, UsageError, WeightsError
 from svit.train.experiment import EvaluateConfig, Experiment
 from svit.train.loggers import wanted_loggers
 from svit.video.output import output_error
+from svit.weights import DEFAULT_MODEL
 
 PREPARE = {
     "crowdhuman": "svit prepare crowdhuman",
     "motsynth": "svit prepare motsynth",
     "cocoformat": "svit prepare mot",
+    "k400": "svit prepare kinetics400",
+    "ssv2": "svit prepare ssv2",
 }
 """Who writes an annotation file, by a word in its path."""
 
@@ -41,6 +45,8 @@ def check_ready(experiment: Experiment, output: Path) -> list[str]:
         _check_start(experiment.model.start)
     for source in experiment.data.sources:
         _check_source(source, experiment.data.root)
+    if experiment.data.actions is not None:
+        _check_actions(experiment.data.actions, data_root(experiment.data.root))
     _check_scored(experiment.evaluate)
     _check_output(output)
     return _warnings(experiment)
@@ -54,7 +60,7 @@ def _check_precision(experiment: Experiment) -> None:
 
 
 def _check_start(path: Path) -> None:
-    if not path.is_file():
+    if not path.is_file() and str(path) != DEFAULT_MODEL:
         raise WeightsError(
             f"{path}: not found; the training starts from these weights (docs/reproducing.md says where "
             "CLIP's are); model.start=FILE names others, model.start=null starts from random ones"
@@ -71,12 +77,28 @@ def _check_source(source: SourceConfig, root: Path) -> None:
         raise DataError(f"{images}: not found; the images of {path} belong there (docs/data.md)")
 
 
+def _check_actions(data: ActionDataConfig, root: Path) -> None:
+    if data.index is None:
+        if not (root / data.pictures).is_dir():
+            raise DataError(
+                f"{root / data.pictures}: not found; synthetic clips are cut from what is in it; "
+                "data.root=DIR or data.actions.pictures=DIR says where there are some"
+            )
+    elif not (root / data.index).is_file():
+        raise DataError(
+            f"{root / data.index}: not found; {_maker(data.index) or 'svit prepare video-folder'} writes it "
+            "(docs/data.md); data.root=DIR or data.actions.index=FILE says where it is"
+        )
+
+
 def _advice(source: SourceConfig) -> str:
-    if source.annotations is None:
-        return ""
-    words = str(source.annotations).lower()
-    makers = [command for word, command in PREPARE.items() if word in words]
-    return f"{makers[0]} writes it (docs/data.md); " if makers else ""
+    maker = None if source.annotations is None else _maker(source.annotations)
+    return f"{maker} writes it (docs/data.md); " if maker else ""
+
+
+def _maker(path: Path) -> str | None:
+    """The command that writes a file."""
+    return next((command for word, command in PREPARE.items() if word in str(path).lower()), None)
 
 
 def _check_scored(settings: EvaluateConfig) -> None:

@@ -120,7 +120,7 @@ def last_scores(output: Path) -> dict[str, float] | None:
         records = [json.loads(text) for text in (output / "log.jsonl").read_text().splitlines()]
     except (OSError, ValueError):
         return None
-    scored = [record for record in records if "HOTA" in record]
+    scored = [record for record in records if "losses" not in record]
     return {name: value for name, value in scored[-1].items() if name != "step"} if scored else None
 
 

@@ -1,8 +1,8 @@
 """Action recognition's data: lists of labelled videos, their index, clips for training and views for tests.
 
 `svit prepare kinetics400 | ssv2 | video-folder` writes the index, `read_action_index` reads it, `ActionClips`
-makes training clips of it and `ActionViews` what a test looks at. `SyntheticClips` needs no data set.
-Nothing here needs OpenCV.
+makes training clips of it and `ActionViews` what a test looks at. `svit.data.synthetic` makes clips without a
+data set. Nothing here needs OpenCV.
 """
 
 from svit.data.actions.clips import ActionClips, ActionSample
@@ -13,7 +13,6 @@ from svit.data.actions.settings import (
     SamplingConfig,
     ViewConfig,
 )
-from svit.data.actions.synthetic import SyntheticClips
 from svit.data.actions.views import ActionViews, ViewedVideo
 
 __all__ = [
@@ -26,7 +25,6 @@ __all__ = [
     "FlipRule",
     "MixConfig",
     "SamplingConfig",
-    "SyntheticClips",
     "ViewConfig",
     "ViewedVideo",
     "read_action_index",

@@ -6,6 +6,7 @@ somebody's, the class says whose.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -105,3 +106,70 @@ class SyntheticConfig(Settings):
     thing: Span = Field((0.22, 0.34), description="size of things, fraction of the side")
     distractors: int = Field(2, ge=0, description="other things that sway to and fro, up to so many")
     drift: float = Field(0.06, ge=0, le=0.2, description="how far the background moves, fraction of the side")
+
+
+class PartialConfig(Settings):
+    """Answers from little: so that the first seconds of a stream are worth something, too."""
+
+    share: float = Field(
+        0.5, ge=0, le=1, description="of the batches, with a random length of the memory and of the window"
+    )
+    lengths: tuple[int, ...] = Field(
+        (1, 2, 4, 8, 16), min_length=1, description="frames, drawn from evenly; the model's own at most"
+    )
+    early: float = Field(
+        0.3, ge=0, description="weight of the loss at a random earlier frame of every clip; 0: none"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if min(self.lengths) < 1:
+            raise ValueError(f"lengths {self.lengths} must be 1 or more")
+        return self
+
+
+class ActionDataConfig(Settings):
+    """Clips to learn actions from, and how they become batches. Of an index, or made up."""
+
+    index: Path | None = Field(
+        None,
+        description="index that `svit prepare` wrote (kinetics400, ssv2, video-folder), from the data's root",
+    )
+    videos: Path | None = Field(
+        None, description="folder of the index's videos, from the data's root; none: where the index says"
+    )
+    split: str = Field("train", description="of the index")
+    pictures: Path = Field(
+        Path(),
+        description="of synthetic clips: folder of images and videos they are cut from, from the data's root",
+    )
+    batch: int | None = Field(
+        None, gt=0, description="clips per process and forward pass; none is the experiment's `batch`"
+    )
+    repeats: int = Field(1, gt=0, description="clips of each video per epoch, one after the other")
+    weight: float = Field(1.0, gt=0, description="of the actions' loss beside the detector's")
+    synthetic: SyntheticConfig | None = Field(
+        None, description="instead of an index: clips whose class is in the order of their frames alone"
+    )
+    sampling: SamplingConfig = SamplingConfig()
+    augment: ActionAugmentConfig = ActionAugmentConfig()
+    mix: MixConfig | None = Field(
+        MixConfig(), description="of the clips of a batch; null: none, and no smoothing"
+    )
+    partial: PartialConfig = PartialConfig()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.index is None) == (self.synthetic is None):
+            raise ValueError("give either an index of videos or synthetic clips")
+        return self
+
+    @property
+    def size(self) -> int:
+        """Side of the frames, pixels."""
+        return self.augment.size if self.synthetic is None else self.synthetic.size
+
+    @property
+    def length(self) -> int:
+        """Frames of a clip."""
+        return self.sampling.length if self.synthetic is None else self.synthetic.length

@@ -9,6 +9,7 @@ breaks apart, played forward or backward. Other things sway to and fro, and the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -174,7 +175,7 @@ def load_backgrounds(folder: str | Path, count: int = 64, side: int = 320, seed:
 
     Args:
         folder: looked through wholly.
-        count: pictures at most, drawn from all files; of a video one frame.
+        count: pictures at most, drawn from all files; several of a video where there are too few files.
         side: the shorter side they are reduced to, pixels; smaller ones stay.
         seed: another seed, other pictures.
 
@@ -185,17 +186,19 @@ def load_backgrounds(folder: str | Path, count: int = 64, side: int = 320, seed:
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give one with images or videos")
     images = [p for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
-    videos = [root / path for path in walk_videos(root)]
-    files = sorted({*images, *(path for path in videos if path.is_file())})
+    videos = [path for path in (root / name for name in walk_videos(root)) if path.is_file()]
     rng = np.random.default_rng(seed)
     found: list[Image] = []
-    for place in rng.permutation(len(files)):
-        try:
-            found.append(_reduced(_any_frame(files[place], rng), side))
-        except SvitError:
-            continue  # some other file will do
-        if len(found) == count:
-            break
+    files = sorted({*images, *videos})
+    while files and len(found) < count:
+        usable = []
+        for place in rng.permutation(len(files)):
+            if len(found) == count:
+                break
+            with suppress(SvitError):  # some other file will do
+                found.append(_reduced(_any_frame(files[place], rng), side))
+                usable.append(files[place])
+        files = sorted(set(usable) - set(images))
     if not found:
         raise DataError(f"{root}: no image or video in it can be read")
     return found

@@ -7,9 +7,8 @@ import pytest
 from PIL import Image
 from tests.data.actions.videos import write_video
 
-from svit.data.actions import SyntheticClips
 from svit.data.actions.settings import SyntheticConfig
-from svit.data.actions.synthetic import load_backgrounds
+from svit.data.synthetic import SyntheticClips, load_backgrounds
 from svit.errors import DataError
 
 CONFIG = SyntheticConfig(length=8, size=48)
@@ -85,10 +84,11 @@ def test_backgrounds_come_from_images_and_videos_of_a_folder(tmp_path):
     Image.new("RGB", (900, 600), (10, 20, 30)).save(tmp_path / "a" / "1.png")
     (tmp_path / "broken.jpg").write_text("not an image")
     write_video(tmp_path / "b.mp4")
-    found = load_backgrounds(tmp_path, side=320)
-    assert sorted(picture.shape for picture in found) == [(64, 96, 3), (320, 480, 3)]
+    found = load_backgrounds(tmp_path, count=4, side=320)
+    shapes = sorted(picture.shape for picture in found)
+    assert shapes == [(64, 96, 3)] * 3 + [(320, 480, 3)], "an image once, of a video as many as are wanted"
     assert len(load_backgrounds(tmp_path, count=1)) == 1
-    for one, same in zip(found, load_backgrounds(tmp_path, side=320), strict=True):
+    for one, same in zip(found, load_backgrounds(tmp_path, count=4, side=320), strict=True):
         np.testing.assert_array_equal(one, same)
 
 
