@@ -108,7 +108,7 @@ def test_a_worker_that_is_killed_is_one_line(tmp_path: Path) -> None:
 
     clips._load = killing  # type: ignore[method-assign]
     with pytest.raises(TrainingError, match=r"a process that reads clips was killed .* memory") as error:
-        next(load_batches(clips, Share(2, 1), 0, workers=1))
+        next(load_batches([Feed(clips, Share(2, 1))], 0, workers=1))
     one_line(error)
 
 
