@@ -238,5 +238,14 @@ def _print_results(training: Training) -> None:
         print(f"scores:  {scores_line(scores)}")
     best = training.output / "best.safetensors"
     if best.is_file() and training.state.best is not None:
-        print(f"best:    {best} (score {training.state.best[0]:.1f} at step {training.state.best[1]})")
+        print(
+            f"best:    {best} ({_decides(training)} {training.state.best[0]:.1f} at step {training.state.best[1]})"
+        )
     print(f"weights: {_weights(training)}")
+
+
+def _decides(training: Training) -> str:
+    """What the best weights are best by; see `svit.train.score.decisive`."""
+    scored = training.experiment.evaluate
+    names = {"HOTA": scored.dataset is not None, "top-1": scored.split is not None or scored.clips > 0}
+    return " and ".join(name for name, there in names.items() if there)
