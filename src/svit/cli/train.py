@@ -238,9 +238,8 @@ def _print_results(training: Training) -> None:
         print(f"scores:  {scores_line(scores)}")
     best = training.output / "best.safetensors"
     if best.is_file() and training.state.best is not None:
-        print(
-            f"best:    {best} ({_decides(training)} {training.state.best[0]:.1f} at step {training.state.best[1]})"
-        )
+        value, step = training.state.best
+        print(f"best:    {best} ({_decides(training)} {value:.1f} at step {step})")
     print(f"weights: {_weights(training)}")
 
 
