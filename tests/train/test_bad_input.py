@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -297,3 +299,24 @@ def test_a_bad_loss_ends_the_run_with_its_clips_saved_and_everything_else_untouc
     assert [path.name for path in find_checkpoints(tmp_path / "run" / "checkpoints")] == ["step-00000002"]
     run_steps(Training(experiment, tmp_path / "run"))
     assert len(losses_of(tmp_path / "run")) == 6
+
+
+HOLDS_ITS_BATCHES = """
+import sys
+import numpy as np
+from svit.data.actions import ActionSample
+from svit.train.batches import Feed, Share, load_batches
+
+class Clips:
+    per_epoch = 1
+
+    def __getitem__(self, number):
+        return ActionSample(np.zeros((2, 8, 8, 3), np.uint8), 0, np.zeros(2), "blank", [])
+
+sys.held = load_batches([Feed(Clips(), Share(1, 1))], 0, workers=1)
+next(sys.held)
+"""
+
+
+def test_a_process_ends_though_something_still_holds_its_batches() -> None:
+    assert subprocess.run([sys.executable, "-c", HOLDS_ITS_BATCHES], timeout=20, check=False).returncode == 0

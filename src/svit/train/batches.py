@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, Self
 
 import numpy as np
@@ -116,20 +118,38 @@ def load_batches(feeds: Sequence[Feed], step: int, workers: int) -> Iterator[Loa
         pin_memory=torch.cuda.is_available(),
     )
     batches = iter(loader)
-    while True:
-        try:
-            loaded: LoadedBatch | SvitError = next(batches)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            what = str(error).splitlines()[0]
-            raise TrainingError(
-                f"a process that reads clips was killed ({what}); is there memory enough"
-                " for data.workers of them? The same command goes on from the last checkpoint"
-            ) from None
-        if isinstance(loaded, SvitError):
-            raise loaded
-        yield loaded
+    # At its end Python would send the workers SIGTERM and wait, but they ignore that: end them before.
+    end = partial(_end_workers, batches)
+    atexit.register(end)
+    try:
+        while True:
+            yield _next_batch(batches)
+    finally:
+        atexit.unregister(end)
+        end()
+
+
+def _next_batch(batches: Iterator[LoadedBatch | SvitError]) -> LoadedBatch:
+    try:
+        loaded = next(batches)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        what = str(error).splitlines()[0]
+        raise TrainingError(
+            f"a process that reads clips was killed ({what}); is there memory enough"
+            " for data.workers of them? The same command goes on from the last checkpoint"
+        ) from None
+    if isinstance(loaded, SvitError):
+        raise loaded
+    return loaded
+
+
+def _end_workers(batches: Iterator[LoadedBatch | SvitError]) -> None:
+    if shut_down := getattr(
+        batches, "_shutdown_workers", None
+    ):  # torch has no public name; without workers none
+        shut_down()
 
 
 def collate(samples: Sequence[Clip | SvitError]) -> LoadedBatch | SvitError:
