@@ -17,7 +17,7 @@ train() {
   name=$1 length=$2
   shift 2
   batch=$((16 / length))
-  epochs=$(awk "BEGIN {print $steps * $batch / 2002}")  # the experiment has 2002 clips per epoch
+  epochs=$(awk "BEGIN {print $steps * $batch / 2260}")  # the experiment has 2260 clips per epoch
   part=$(awk "BEGIN {print $epochs / 8}")
   svit train tiny-person output="$output/$name" model.name="$name" model.start="$weights" data.root="$data" \
     data.clip.length="$length" batch="$batch" schedule.epochs="$epochs" schedule.warm_up_epochs="$part" \
