@@ -168,6 +168,7 @@ class TrackerConfig(Settings):
     match_low: float = Field(0.5, ge=0, le=1, description="least IoU of the association with low scores")
     match_tentative: float = Field(0.3, ge=0, le=1, description="least similarity for tentative tracks")
     tentative_frames: int = Field(3, ge=1, description="boxes until a track is confirmed")
+    report_tentative: bool = Field(True, description="tracks are reported before they are confirmed")
     retain: int = Field(30, ge=1, description="frames a lost track is kept")
     fuse_scores: bool = Field(True, description="similarity is IoU x score in the first two associations")
 

@@ -72,6 +72,15 @@ def test_one_box_is_enough_where_the_settings_say_so() -> None:
     assert ids(tracker.update(seen(LEFT, RIGHT))) == [0, 1]
 
 
+def test_a_tentative_track_can_stay_unreported_until_it_is_confirmed() -> None:
+    tracker = ByteTracker(tentative_frames=2, report_tentative=False)
+    assert ids(tracker.update(seen(LEFT))) == [0]
+    assert ids(tracker.update(seen(LEFT, RIGHT))) == [0]
+    found = tracker.update(seen(LEFT, RIGHT))
+    assert ids(found) == [0, 1]
+    assert found.xyxy.tolist() == seen(LEFT, RIGHT).xyxy.tolist()
+
+
 @pytest.mark.parametrize(("misses", "expected"), [(4, 0), (5, 1)])
 def test_a_track_is_given_up_after_retain_frames(misses: int, expected: int) -> None:
     tracker = ByteTracker(retain=6)

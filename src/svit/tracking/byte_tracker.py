@@ -72,6 +72,8 @@ class ByteTracker:
         match_low: smallest intersection over union of a weak detection and a track, in (0, 1].
         match_tentative: smallest similarity of a confident detection and a tentative track, in (0, 1].
         tentative_frames: boxes that a track needs to be confirmed, at least 1.
+        report_tentative: tentative tracks are reported too, as the official tracker does; else a track comes
+            with the box that confirms it, and a box that is nobody's for a frame or two never gets an id.
         retain: frames after which a track without a box is given up, at least 1.
         fuse_scores: the similarity is intersection over union times the detection's score, else without it.
 
@@ -86,6 +88,7 @@ class ByteTracker:
     match_low: float = 0.5
     match_tentative: float = 0.3
     tentative_frames: int = 3
+    report_tentative: bool = True
     retain: int = 30
     fuse_scores: bool = True
     _tracks: Tracks = field(default_factory=Tracks.none, init=False, repr=False)
@@ -117,8 +120,8 @@ class ByteTracker:
                 previous call's. Where frames were left out, the time a track may stay unseen counts them.
 
         Returns:
-            The rows of `detections` that belong to a track, confirmed or tentative, with all their fields and
-            `tracker_id`: first confident detections of confirmed tracks, then those of tentative and new
+            The rows of `detections` that belong to a track, confirmed or (with `report_tentative`) tentative,
+            with all their fields and `tracker_id`: first confident detections of confirmed tracks, then those of tentative and new
             tracks, then weak ones. Boxes are the detector's, not the filter's.
 
         Raises:
@@ -134,6 +137,9 @@ class ByteTracker:
             order = np.flatnonzero(observed.scores > self.init)
             track = np.full(order.size, -1)
         ids = self._follow(observed, order, track, frame)
+        if not self.report_tentative:
+            confirmed = np.isin(ids, self._tracks.ids[self._tracks.confirmed])
+            order, ids = order[confirmed], ids[confirmed]
         tracked = cast(sv.Detections, detections[observed.rows[order]])
         tracked.tracker_id = ids
         return tracked
