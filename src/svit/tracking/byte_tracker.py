@@ -121,8 +121,8 @@ class ByteTracker:
 
         Returns:
             The rows of `detections` that belong to a track, confirmed or (with `report_tentative`) tentative,
-            with all their fields and `tracker_id`: first confident detections of confirmed tracks, then those of tentative and new
-            tracks, then weak ones. Boxes are the detector's, not the filter's.
+            with all their fields and `tracker_id`: first confident detections of confirmed tracks, then those
+            of tentative and new tracks, then weak ones. Boxes are the detector's, not the filter's.
 
         Raises:
             UsageError: no confidences, or `frame_index` is not above the previous one.
