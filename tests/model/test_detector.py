@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from tests.model.small import small_model
 from torch import Tensor, nn
 
 from svit.errors import UsageError
@@ -153,3 +154,15 @@ def test_a_frame_with_nothing_gives_empty_tensors() -> None:
 def test_a_scale_of_another_shape_is_refused() -> None:
     with pytest.raises(UsageError, match=r"scale has shape \(3,\), expected \(1, 2\) or \(1, 4\)"):
         select(*decode(flat_maps()), torch.ones(3))
+
+
+def test_nothing_waits_for_the_device_before_the_boxes_are_chosen() -> None:
+    """On the device `meta` there are no numbers to wait for: whoever asks for one gets an error."""
+    model = small_model(encoder__memory=2).to("meta")
+    memory = None
+    with torch.no_grad():
+        for _ in range(4):  # the memory starts, fills and evicts
+            maps, memory = model.head_maps(torch.empty(2, 1, 3, 96, 128, device="meta"), memory)
+            boxes, scores = decode(maps, model.strides)
+    assert boxes.is_meta
+    assert scores.is_meta

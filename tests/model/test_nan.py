@@ -50,3 +50,12 @@ def test_damaged_weights_are_an_error_not_boxes(bias: float) -> None:
     with pytest.raises(WeightsError, match="weights") as error:
         model.detect(random_frames(model.encoder, grid=GRID))
     assert "\n" not in str(error.value)
+
+
+def test_large_numbers_are_no_reason_to_refuse_a_frame() -> None:
+    """Their sum is infinite, they are not."""
+    model = small_model()
+    frames = random_frames(model.encoder, grid=GRID)
+    frames[..., :2] = 3e38
+    with pytest.raises(WeightsError):  # let in; what the model makes of it is another matter
+        model.detect(frames)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from svit.errors import UsageError
+from svit.errors import UsageError, WeightsError
 from svit.model.neck import PAFPN, ConvBlock
 from svit.model.nms import nms
 
@@ -28,7 +28,7 @@ _PRIOR_PROBABILITY = 0.01
 
 
 class Selection(NamedTuple):
-    """What was found in one frame, in descending score.
+    """What was found in one frame, in descending score; on the CPU.
 
     Attributes:
         boxes: (N, 4) xyxy, fp32, not clipped to the image.
@@ -179,6 +179,9 @@ def select(
     Each prior speaks for its best class only. Boxes are divided by the scale first, so thresholds act in
     the original frame's pixels (S-ViT official settings).
 
+    How many boxes there are is known to the host alone: everything is brought there in one transfer, so that
+    a device is waited for once, and the selection is on the CPU.
+
     Args:
         boxes: (B, T, P, 4) xyxy in input pixels.
         scores: (B, T, P, K).
@@ -188,13 +191,15 @@ def select(
 
     Raises:
         UsageError: `scale` has another shape.
+        WeightsError: a score or a box worth keeping is not finite.
     """
-    if scale is not None:
-        boxes = boxes / _scale_xyxy(scale, boxes)[:, None, None]
-    best_scores, labels = scores.max(dim=-1)
+    best_scores, labels = scores.max(dim=-1)  # NaN if any is
+    host = torch.cat((boxes, best_scores[..., None], labels[..., None]), -1).cpu()
+    check_finite(host[..., 4])
+    scales = [None] * len(host) if scale is None else _scale_xyxy(scale.cpu(), host)
     return [
-        [_select_frame(b, s, k, score_threshold, iou_threshold) for b, s, k in zip(*stream, strict=True)]
-        for stream in zip(boxes, best_scores, labels, strict=True)
+        [_select_frame(frame, own, score_threshold, iou_threshold) for frame in stream]
+        for stream, own in zip(host, scales, strict=True)
     ]
 
 
@@ -210,9 +215,18 @@ def _scale_xyxy(scale: Tensor, boxes: Tensor) -> Tensor:
 
 
 def _select_frame(
-    boxes: Tensor, scores: Tensor, labels: Tensor, score_threshold: float, iou_threshold: float
+    found: Tensor, scale: Tensor | None, score_threshold: float, iou_threshold: float
 ) -> Selection:
-    """(P, 4), (P,), (P,) of one frame -> its selection."""
-    priors = (scores >= score_threshold).nonzero().squeeze(1)
-    priors = priors[nms(boxes[priors], scores[priors], labels[priors], iou_threshold)]
-    return Selection(boxes[priors], scores[priors], labels[priors], priors)
+    """Boxes, scores and labels (P, 6) of one frame -> its selection."""
+    priors = (found[:, 4] >= score_threshold).nonzero().squeeze(1)
+    boxes, scores, labels = found[priors].split((4, 1, 1), dim=-1)
+    boxes, scores, labels = boxes if scale is None else boxes / scale, scores[:, 0], labels[:, 0].long()
+    kept = nms(boxes, scores, labels, iou_threshold)
+    check_finite(boxes[kept])
+    return Selection(boxes[kept], scores[kept], labels[kept], priors[kept])
+
+
+def check_finite(outputs: Tensor) -> None:
+    """Raises WeightsError unless everything is finite; waits for the outputs' device."""
+    if not bool(torch.isfinite(outputs).all()):
+        raise WeightsError("the model's output is not finite: its weights are damaged or hold NaN")

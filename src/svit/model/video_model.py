@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from svit.config import ModelConfig, preset
-from svit.errors import UsageError, WeightsError
+from svit.errors import UsageError
 from svit.model.action import ActionHead, Moments
-from svit.model.detector import Detector, HeadMap, Selection, decode, select
+from svit.model.detector import Detector, HeadMap, Selection, check_finite, decode, select
 from svit.model.encoder import Encoder
 from svit.model.memory import StreamMemory
 from svit.model.preprocess import fit
@@ -186,12 +187,12 @@ class VideoModel(nn.Module):
             raise UsageError(f"model '{self.config.name}' has neither a detector nor an action head")
         _check_usable(frames)
         seen, memory = self.see(frames, memory, sampled)
+        found = None
+        if self.detector is not None and self.pyramid is not None:
+            found = self._select(self.detector(self.pyramid(seen.stages)), original_sizes)
         if seen.logits is not None:
-            _check_finite(seen.logits)
-        if self.detector is None or self.pyramid is None:
-            return Perception(None, seen.logits), memory
-        maps = self.detector(self.pyramid(seen.stages))
-        return Perception(self._select(maps, original_sizes), seen.logits), memory
+            check_finite(seen.logits)  # last, because it waits for the device
+        return Perception(found, seen.logits), memory
 
     @torch.no_grad()
     def detect(
@@ -227,38 +228,30 @@ class VideoModel(nn.Module):
     ) -> list[list[sv.Detections]]:
         """The boxes that the detector's logits speak for, per stream and frame."""
         boxes, scores = decode(maps, self.strides)
-        _check_finite(scores)
         assert self.config.detector is not None
-        scale = None if original_sizes is None else self._scales(original_sizes, len(boxes), boxes.device)
+        scale = None if original_sizes is None else self._scales(original_sizes, len(boxes))
         thresholds = self.config.detector.score_threshold, self.config.detector.iou_threshold
         return [
             [_detections(found) for found in stream] for stream in select(boxes, scores, scale, *thresholds)
         ]
 
-    def _scales(self, sizes: Sequence[tuple[int, int]], streams: int, device: torch.device) -> Tensor:
+    def _scales(self, sizes: Sequence[tuple[int, int]], streams: int) -> Tensor:
         if len(sizes) != streams:
             raise UsageError(
                 f"original_sizes needs one (height, width) per stream: got {len(sizes)} for {streams}"
             )
-        return torch.tensor(
-            [fit(height, width, self.config.input).scale for height, width in sizes], device=device
-        )
+        return torch.tensor([fit(height, width, self.config.input).scale for height, width in sizes])
 
 
 def _check_usable(frames: Tensor) -> None:
-    # Looked at first, because a frame that has entered the memory cannot be taken out again.
-    if not bool(torch.isfinite(frames).all()):
+    # Looked at first, because a frame that has entered the memory cannot be taken out again. The sum is one
+    # pass where `isfinite` makes several; of finite values it may overflow, and then they decide.
+    if not math.isfinite(frames.sum(dtype=torch.float32)) and not bool(torch.isfinite(frames).all()):
         raise UsageError("the frames hold NaN or infinite values")
 
 
-def _check_finite(outputs: Tensor) -> None:
-    if not bool(torch.isfinite(outputs).all()):
-        raise WeightsError("the model's output is not finite: its weights are damaged or hold NaN")
-
-
 def _detections(found: Selection) -> sv.Detections:
-    _check_finite(found.boxes)
-    boxes, scores, labels = (t.cpu().numpy() for t in (found.boxes, found.scores, found.labels))
+    boxes, scores, labels = (t.numpy() for t in (found.boxes, found.scores, found.labels))
     return sv.Detections(xyxy=boxes, confidence=scores, class_id=labels)
 
 
