@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from svit.model.memory import StreamMemory
     from svit.model.video_model import VideoModel, build
     from svit.stream import Stream, track
+    from svit.stream_batch import StreamBatch
     from svit.types import ActionScores, Frame, FrameResult
     from svit.weights import load
 
@@ -23,6 +24,7 @@ _HOMES = {
     "OutputError": "svit.errors",
     "SourceError": "svit.errors",
     "Stream": "svit.stream",
+    "StreamBatch": "svit.stream_batch",
     "StreamMemory": "svit.model.memory",
     "SvitError": "svit.errors",
     "UsageError": "svit.errors",
@@ -42,6 +44,7 @@ __all__ = [
     "OutputError",
     "SourceError",
     "Stream",
+    "StreamBatch",
     "StreamMemory",
     "SvitError",
     "UsageError",

@@ -22,7 +22,7 @@ from svit.model.memory import StreamMemory
 from svit.model.preprocess import check_image, fit, preprocess
 from svit.model.video_model import VideoModel
 from svit.tracking import ByteTracker
-from svit.types import ActionScores, Frame, FrameResult
+from svit.types import ActionScores, Frame, FrameResult, Image
 from svit.video import open_source, read_ahead
 from svit.weights import DEFAULT_MODEL, Precision, load
 
@@ -151,10 +151,16 @@ class Stream:
             pictures, seconds = zip(*equals, strict=True)
             seen = self._perceive(pictures, [float(second) for second in seconds])
             for frame, second, (found, actions) in zip(pictures, seconds, seen, strict=True):
-                tracks = _only_tracks(self.tracker.update(found))
-                results.append(FrameResult(self._frames, float(second), found, tracks, frame, actions))
-                self._frames += 1
+                results.append(self._finish(frame, float(second), found, actions))
         return results
+
+    def _finish(
+        self, frame: Image, second: float, found: sv.Detections, actions: ActionScores | None
+    ) -> FrameResult:
+        """The result of a frame that the model has seen, tracked."""
+        tracks = _only_tracks(self.tracker.update(found))
+        self._frames += 1
+        return FrameResult(self._frames - 1, second, found, tracks, frame, actions)
 
     def _perceive(
         self, frames: Sequence[npt.NDArray[np.uint8]], seconds: Sequence[float]
