@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import torch
 
@@ -80,8 +81,8 @@ class StreamBatch:
         return tuple(self._streams)
 
     def step(
-        self, frames: Mapping[Hashable, Image], timestamps: Mapping[Hashable, float] | None = None
-    ) -> dict[Hashable, FrameResult]:
+        self, frames: Mapping[Any, Image], timestamps: Mapping[Any, float] | None = None
+    ) -> dict[Any, FrameResult]:
         """Detects and tracks in the next frame of some of the streams.
 
         Args:
@@ -144,14 +145,14 @@ class StreamBatch:
             stream._memory = next(part.memory for part in parts if part.names == [name])
         return stream
 
-    def _second(self, name: Hashable, timestamps: Mapping[Hashable, float] | None) -> float:
+    def _second(self, name: Hashable, timestamps: Mapping[Any, float] | None) -> float:
         if timestamps is None:
             return self._streams[name]._frames / RATE if name in self._streams else 0.0
         if name not in timestamps or not math.isfinite(timestamps[name]):
             raise UsageError(f"stream {name}: its timestamp is missing or not finite")
         return float(timestamps[name])
 
-    def _arrange(self, frames: Mapping[Hashable, Image]) -> None:
+    def _arrange(self, frames: Mapping[Any, Image]) -> None:
         """Makes groups of which all streams, or none, have a frame of the size they had before."""
         for name, frame in frames.items():
             self._streams[name]._begin_size(frame)
@@ -193,8 +194,8 @@ class StreamBatch:
         ]
 
     def _look(
-        self, group: _Group, frames: Mapping[Hashable, Image], seconds: Mapping[Hashable, float]
-    ) -> dict[Hashable, FrameResult]:
+        self, group: _Group, frames: Mapping[Any, Image], seconds: Mapping[Any, float]
+    ) -> dict[Any, FrameResult]:
         """Takes a frame of each of the group's streams through the model and through its own tracker."""
         config, device = self.model.config, self.model.encoder.positions.device
         streams = [self._streams[name] for name in group.names]

@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from svit.bench.alone import alone, in_turn, percentile
-from svit.bench.floor import synchronise
 from svit.bench.rows import Row, Say, Settings, timed_row
-from svit.bench.sample import sample_input
-from svit.model.memory import StreamMemory
-from svit.model.video_model import VideoModel
+from svit.bench.sample import sample_frames
+from svit.stream import Stream
+from svit.stream_batch import StreamBatch
 from svit.weights import DEFAULT_MODEL, load
 
 CAMERAS = (1, 4, 16)
@@ -43,35 +41,19 @@ def camera_rows(settings: Settings, say: Say, device: str = "cpu") -> Iterator[R
 def batch_and_singles(cameras: int, repeats: int, settings: Settings, device: str) -> dict[str, list[float]]:
     """Seconds of each round of all cameras, as a batch and one by one, in turn, every memory full.
 
-    The cameras see the sample clip, each from another frame on.
+    From the picture to the tracks. The cameras see the sample clip, each another frame of it, over and over.
     """
     torch.set_num_threads(settings.threads)
     model = load(DEFAULT_MODEL, device)
-    frames = sample_input(model, cameras, settings.quick)
-    works = {"batch": Cameras(model, frames).look, "singles": Singles(model, frames).look}
+    if settings.quick:
+        small = model.config.input.model_copy(update={"short_side": 96, "long_side": 128})
+        model.config = model.config.model_copy(update={"input": small})
+    pictures = {number: frame.image for number, frame in enumerate(sample_frames(cameras))}
+    batch, singles = StreamBatch(model), {number: Stream(model) for number in pictures}
+
+    def one_by_one() -> None:
+        for number, picture in pictures.items():
+            singles[number].step(picture)
+
+    works = {"batch": lambda: batch.step(pictures), "singles": one_by_one}
     return in_turn(works, repeats, warm_up=model.config.encoder.memory)
-
-
-class Cameras:
-    """Cameras with one memory for all; each frame (B, 3, H, W) is shown over and over."""
-
-    def __init__(self, model: VideoModel, frames: Tensor) -> None:
-        self._model, self._frames = model, frames
-        self._memory: StreamMemory | None = None
-
-    def look(self) -> None:
-        """One frame of each."""
-        _, self._memory = self._model.detect(self._frames[:, None], self._memory)
-        synchronise(self._frames.device.type)
-
-
-class Singles:
-    """The same cameras, each with a memory of its own, one after the other."""
-
-    def __init__(self, model: VideoModel, frames: Tensor) -> None:
-        self._cameras = [Cameras(model, frame[None]) for frame in frames]
-
-    def look(self) -> None:
-        """One frame of each."""
-        for camera in self._cameras:
-            camera.look()
