@@ -75,6 +75,24 @@ def test_cameras_of_different_sizes_go_together(model):
         assert_alike(results, alone(model, clips[name]))
 
 
+def test_actions_are_those_of_single_streams_each_by_its_own_clock():
+    """A window takes 5 frames a second: of the first all that come, of the second every fifth."""
+    action = {"class_names": ("walk", "run", "fall"), "window": 4, "depth": 1, "rate": 5}
+    model, clips = lively_model(action=action), {name: moving(14, seed=name) for name in range(2)}
+    streams, batch = {name: Stream(model) for name in clips}, StreamBatch(model)
+    for step in range(14):
+        times = {0: step / 5, 1: step / 25}
+        found = batch.step({name: clip[step] for name, clip in clips.items()}, times)
+        for name, clip in clips.items():
+            single = streams[name].step(clip[step], times[name])
+            assert_alike([found[name]], [single])
+            np.testing.assert_allclose(
+                found[name].actions.probabilities, single.actions.probabilities, atol=1e-5
+            )
+        if step == 2:  # one comes alone: windows are taken apart, and later put together
+            assert_alike([batch.step({0: clips[0][4]}, {0: 0.5})[0]], [streams[0].step(clips[0][4], 0.5)])
+
+
 def test_streams_in_step_share_a_pass_and_their_memory_is_not_copied(model, monkeypatch):
     """Also after one had a pause: once they are in step again for a while."""
     batch, passes, copies = StreamBatch(model), [], []
