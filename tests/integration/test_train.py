@@ -19,6 +19,7 @@ from tests.evaluate.sequences import make_sequence
 from tests.integration.results import names, one_line
 
 import svit
+from svit.data.augment.preview import CAPTION, GAP
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "svit.cli", "train"]
@@ -153,6 +154,27 @@ def test_a_preview_shows_augmented_clips_and_tells_the_speed_of_a_worker(train, 
     assert picture.shape[1] / picture.shape[0] == pytest.approx(3 * 96 / (8 * 64), rel=0.1), "8 rows of 3"
     assert picture.std() > 10
     assert names(here) == ["clips.png"], "nothing is trained"
+
+
+ACTIONS = "data.actions={synthetic: {pairs: [moves], length: 5, size: 64}, pictures: sequences/S0/img1}"
+HEAD = "model.settings.action={depth: 1, window: 5}"
+
+
+@pytest.mark.parametrize(
+    ("sources", "kinds"), [((), ["clips", "action clips"]), (("data.sources=[]",), ["action clips"])]
+)
+def test_a_preview_shows_every_task(train, here, monkeypatch, sources, kinds):
+    monkeypatch.setattr("svit.cli.train.MEASURED_SECONDS", 0.0)
+    status, out, err = train("--preview", "clips.png", ACTIONS, HEAD, "multi_scale=null", *sources)
+    assert (status, err) == (0, "")
+    written, *speeds = out.splitlines()
+    assert written == "preview: clips.png"
+    assert [re.search(r" \d+\.\d\d (.*)/s per worker", speed)[1] for speed in speeds] == kinds
+    assert "(5 frames of 64x64; data.workers=0)" in speeds[-1]
+    width, height = PillowImage.open(here / "clips.png").size
+    boxes = 8 * (320 + GAP) if "clips" in kinds else 0
+    assert height == boxes + 8 * (120 + CAPTION + GAP) + GAP, "8 rows of each"
+    assert width >= 5 * (120 + GAP) + GAP
 
 
 def test_a_preview_is_the_same_every_time(train, here, monkeypatch):

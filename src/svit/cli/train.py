@@ -18,6 +18,7 @@ from svit.cli.signals import StopSignals
 from svit.errors import SvitError, UsageError
 
 if TYPE_CHECKING:
+    from svit.train.batches import Numbered
     from svit.train.experiment import Experiment
     from svit.train.loop import Event, Training
     from svit.train.profiling import StepProfiler
@@ -26,7 +27,7 @@ PATIENCE = 5.0
 """Seconds that a process waits before it says what went wrong, if another may have said it."""
 
 SHOWN, MEASURED_SECONDS = 8, 5.0
-"""Clips in a preview, and how long their making is measured at least."""
+"""Clips of each task in a preview, and how long their making is measured at least."""
 
 
 def train(
@@ -126,32 +127,44 @@ def _list_presets() -> None:
 
 
 def _preview(experiment: Experiment, path: Path) -> None:
-    """Draws clips, and tells how fast one worker makes them."""
+    """Draws clips of every task, and tells how fast one worker makes them."""
+    from svit.data.actions import ActionSample
     from svit.data.augment.opencv import use_one_thread
     from svit.data.augment.preview import preview
-    from svit.train.sources import load_clips
+    from svit.train.sources import classes_of, load_tasks
     from svit.video.output import PartFile
 
-    if not experiment.data.sources:
-        raise UsageError("--preview draws clips with boxes; this experiment has only clips of actions")
     use_one_thread()
     PartFile(path, (".png",)).discard()  # a path that cannot be written is found before the data are read
-    clips = load_clips(experiment, progress_bar)
-    samples = [clips[number] for number in progress_bar(range(SHOWN), "clips")]
-    preview([sample.clip for sample in samples], path)
+    tasks = load_tasks(experiment, progress_bar)
+    samples = [clips[number] for clips in tasks.values() for number in progress_bar(range(SHOWN), "clips")]
+    drawn = [sample if isinstance(sample, ActionSample) else sample.clip for sample in samples]
+    preview(drawn, path, classes_of(tasks))
     print(f"preview: {path}")
-    began, made = time.perf_counter(), 0
-    while time.perf_counter() - began < MEASURED_SECONDS:
-        samples.append(clips[SHOWN + made])
-        made += 1
-    for line in [line for sample in samples for line in sample.broken][:SHOWN]:
+    broken = [line for sample in samples for line in sample.broken]
+    for clips in tasks.values():
+        broken += _print_speed(clips, experiment.data.workers)
+    for line in broken[:SHOWN]:
         print(f"svit: warning: left out: {line}", file=sys.stderr)
-    rate, augment = made / (time.perf_counter() - began), experiment.data.augment
+
+
+def _print_speed(clips: Numbered, workers: int) -> list[str]:
+    """Tells how many clips this process makes in a second; a line for each that cannot be read."""
+    from svit.data.actions import ActionSample
+
+    began, made, broken = time.perf_counter(), 0, list[str]()
+    while not made or time.perf_counter() - began < MEASURED_SECONDS:
+        sample = clips[SHOWN + made]
+        made, broken = made + 1, broken + sample.broken
+    rate = made / (time.perf_counter() - began)
+    actions = isinstance(sample, ActionSample)
+    frames = sample.frames if isinstance(sample, ActionSample) else sample.clip.frames
+    height, width, _ = frames[0].shape
     print(
-        f"speed:   {rate:.2f} clips/s per worker, decoded and augmented "
-        f"({experiment.data.clip.length} frames of {augment.width}x{augment.height}; data.workers="
-        f"{experiment.data.workers})"
+        f"speed:   {rate:.2f} {'action clips' if actions else 'clips'}/s per worker, decoded and augmented "
+        f"({len(frames)} frames of {width}x{height}; data.workers={workers})"
     )
+    return broken
 
 
 def _train(experiment: Experiment, output: Path, profile: bool) -> int:
