@@ -2,11 +2,12 @@
 
 import math
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
-from svit.bench import model, run
+from svit.bench import model, run, training
 from svit.bench.alone import Alone
 from svit.bench.cameras import batch_and_singles
 from svit.bench.chunk import chunks_and_steps
@@ -18,6 +19,7 @@ from svit.bench.rows import CannotMeasureError, Row, Settings
 from svit.bench.step import StepCase, full_memory, our_step, reference_step
 from svit.bench.tracker import compare
 from svit.bench.training import TrainCase, our_training, reference_training
+from svit.bench.turns import Times
 from svit.errors import UsageError
 
 STEP = StepCase("tiny", width=64, height=64, memory=2)
@@ -79,11 +81,50 @@ def test_both_trackers_get_the_same_frames():
     assert len(compared.theirs) == 3 or "pip install" in compared.missing
 
 
-def test_a_training_step_and_its_reference():
-    case = TrainCase("tiny", size=64, frames=2)
-    for times in (our_training(case, 1), reference_training(case, 1)):
+TRAINING = TrainCase("tiny", size=64, frames=2)
+
+
+def test_a_training_step_in_both_forms_and_its_reference():
+    for times in (
+        our_training(TRAINING, 1),
+        our_training(replace(TRAINING, form="step"), 1),
+        reference_training(TRAINING, 1),
+    ):
         assert positive(times.seconds, 1)
         assert positive(times.parts["gradient"], 1)
+
+
+def made(seconds: float, peak: int) -> Times:
+    return Times([seconds], {"gradient": [seconds / 2]}, peak_bytes=peak)
+
+
+def test_the_row_of_training_has_both_forms_and_the_reference_in_turn(monkeypatch):
+    forms = {"clip": (1.0, 500), "step": (2.0, 300)}
+    monkeypatch.setattr("svit.bench.turns.alone", lambda work, *args: Alone(work(*args), 1))
+    monkeypatch.setattr(training, "our_training", lambda case, _: made(*forms[case.form]))
+    monkeypatch.setattr(training, "reference_training", lambda *_: made(6.0, 200))
+    said = []
+    row = training.train_row(TRAINING, 2, said.append)
+    assert said == ["clip", "step", "reference"] * 2
+    assert (row.seconds, row.speedup, row.peak_bytes, row.note) == (1.0, 6.0, 500, "")
+    assert row.details == {
+        "part_seconds": {"gradient": 0.5}, "gradient_speedup": 6.0, "step_seconds": 2.0, "step_speedup": 3.0,
+        "step_peak_bytes": 300, "reference_peak_bytes": 200,
+    }  # fmt: skip
+
+
+def test_a_training_that_cannot_be_measured_is_in_the_rows_note(monkeypatch):
+    def ours(case, _):
+        if case.form == "step":
+            raise CannotMeasureError("killed")
+        return made(1.0, 500)
+
+    monkeypatch.setattr("svit.bench.turns.alone", lambda work, *args: Alone(work(*args), 1))
+    monkeypatch.setattr(training, "our_training", ours)
+    monkeypatch.setattr(training, "has_references", lambda: False)
+    row = training.train_row(TRAINING, 2, lambda _: None)
+    assert (row.seconds, row.speedup, row.note) == (1.0, None, "step: killed")
+    assert row.details == {"part_seconds": {"gradient": 0.5}}
 
 
 def test_every_stage_of_a_video_has_its_time(tmp_path):

@@ -1,4 +1,4 @@
-"""One training step on a clip: all frames through each layer at once, beside the official order.
+"""One training step on a clip: all frames at once, frame by frame, and in the official order by a reference.
 
 The step is what `svit train` does with a clip: encoder, pyramid, detector, losses, backward, optimiser,
 averaged weights. Weights and frames are random, three people are in every frame, no path is dropped, the
@@ -23,7 +23,7 @@ from svit.config import preset
 from svit.model.video_model import VideoModel, build
 from svit.train.batches import LoadedBatch
 from svit.train.experiment import DataConfig, Experiment, ModelChoice
-from svit.train.objective import Batch, ClipLoss, pieces
+from svit.train.objective import Batch, ClipLoss, Form, pieces
 from svit.train.trainer import Trainer
 
 PEOPLE = ((0.1, 0.15, 0.35, 0.7), (0.45, 0.2, 0.7, 0.9), (0.02, 0.02, 0.2, 0.4))
@@ -41,6 +41,7 @@ class TrainCase:
         precision: of matrix products, "fp32" or "bf16".
         threads: of torch.
         device: "cpu" or "cuda".
+        form: in which our trainer takes the frames: all at once, or one by one.
     """
 
     preset: str = "small"
@@ -49,6 +50,7 @@ class TrainCase:
     precision: str = "fp32"
     threads: int = 1
     device: str = "cpu"
+    form: Form = "clip"
 
     def __str__(self) -> str:
         size = f"{self.size}x{self.size}"
@@ -86,19 +88,32 @@ def rows(settings: Settings, say: Say) -> Iterator[Row]:
 
 
 def train_row(case: TrainCase, rounds: int, say: Say) -> Row:
-    """The clip form beside the reference."""
+    """The clip form and the step form beside the reference."""
     turns = Turns(say)
     for _ in range(rounds):
         turns.take("clip", our_training, case, 2)
+        turns.take("step", our_training, replace(case, form="step"), 2)
         if has_references():
             turns.take("reference", reference_training, case, 1)
-    row = turns.row(
-        "train_clip", f"a training step: {case}; reference: the official order", "clip", "reference"
-    )
+    what = f"a training step: {case}; reference: the official order"
+    row = turns.row("train_clip", what, "clip", "reference")
+    note = "; ".join(f"{name}: {why}" for name, why in turns.failed.items())
+    return replace(row, details={**row.details, **_comparison(turns)}, note=note)
+
+
+def _comparison(turns: Turns) -> dict[str, float]:
+    """What the row tells of the step form and the reference, of those that were measured."""
+    peaks = {name: times.peak_bytes for name, times in turns.times.items() if name != "clip"}
+    details: dict[str, float] = {f"{name}_peak_bytes": peak for name, peak in peaks.items()}
+    step, plain = turns.median("step"), turns.median("reference")
+    if step:
+        details["step_seconds"] = step
+    if step and plain:
+        details["step_speedup"] = plain / step
     parts = [turns.times[name].parts["gradient"] for name in ("clip", "reference") if name in turns.times]
-    if len(parts) < 2:
-        return row
-    return replace(row, details={**row.details, "gradient_speedup": min(parts[1]) / min(parts[0])})
+    if len(parts) == 2:
+        details["gradient_speedup"] = min(parts[1]) / min(parts[0])
+    return details
 
 
 def our_training(case: TrainCase, repeats: int) -> Times:
@@ -111,9 +126,9 @@ def our_training(case: TrainCase, repeats: int) -> Times:
 
     def gradient() -> None:
         memory = None
-        for piece in pieces(inputs, "clip"):
+        for piece in pieces(inputs, case.form):
             with case.autocast():
-                total, _, memory = loss(piece, form="clip", memory=memory)
+                total, _, memory = loss(piece, form=case.form, memory=memory)
             total.backward()
         loss.zero_grad()
 
@@ -127,7 +142,7 @@ def our_trainer(case: TrainCase) -> Trainer:
     experiment = Experiment(
         model=ModelChoice(preset=case.preset),
         data=data,
-        form="clip",
+        form=case.form,
         precision=case.precision,
         multi_scale=None,
         explode=float("inf"),
