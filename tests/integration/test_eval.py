@@ -241,6 +241,19 @@ def test_steps_and_chunks_have_the_same_scores(command, gt, checkpoint):
     assert printed[0] == printed[1]
 
 
+def test_two_precisions_are_scored_on_the_same_frames(command, gt, checkpoint, here):
+    found_by = []
+    for precision, dtype in (("fp32", "float32"), ("bf16", "bfloat16")):
+        words = ("--checkpoint", checkpoint, "--device", "cpu", "--precision", precision, "-o", precision)
+        status, out, err = command("eval", gt, *words)
+        assert (status, err) == (0, "")
+        assert table_of(out.partition("\n\nreport")[0])["COMBINED"]["frames"] == str(2 * FRAMES)
+        assert json.loads((here / precision / "run.json").read_text())["precision"] == dtype
+        with np.load(here / precision / "detections" / "MOT17-A.npz") as found:
+            found_by.append(np.concatenate([found[name].ravel() for name in found.files]))
+    assert not np.array_equal(*found_by), "it was computed in the precision that was asked for"
+
+
 def test_a_run_without_a_place_goes_to_a_folder_named_after_it(command, gt, checkpoint, here):
     words = ("eval", gt / "MOT17-A", "--checkpoint", checkpoint, "--part", "half-val")
     status, out, _ = command(*words)
