@@ -37,7 +37,7 @@ class ChannelNorm(LayerNorm):
 class MLP(nn.Sequential):
     """Linear to four times the width, QuickGELU `x * sigmoid(1.702 x)` (CLIP), linear back.
 
-    QuickGELU is `silu(1.702 x) / 1.702`. Both factors are applied at the narrow ends: the wide activations
+    QuickGELU is `silu(1.702 x) / 1.702`. Both factors go into the products themselves: the wide activations
     are what a block moves most of, and this way they pass through memory once instead of three times.
     """
 
@@ -48,9 +48,11 @@ class MLP(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> the same shape."""
-        widen, activation, narrow = (cast(nn.Linear, part) for part in self)
-        hidden = activation(F.linear(self._SCALE * x, widen.weight, self._SCALE * widen.bias))
-        return F.linear(hidden, narrow.weight, self._SCALE * narrow.bias) / self._SCALE
+        widen, _, narrow = (cast(nn.Linear, part) for part in self)
+        rows = x.reshape(-1, x.shape[-1])
+        hidden = torch.addmm(self._SCALE * widen.bias, rows, widen.weight.t(), alpha=self._SCALE)
+        hidden = F.silu(hidden, inplace=not torch.is_grad_enabled())
+        return torch.addmm(narrow.bias, hidden, narrow.weight.t(), alpha=1 / self._SCALE).view_as(x)
 
 
 class DropPath(nn.Module):
@@ -128,9 +130,33 @@ class ConvStem(nn.Module):
         streams, frames = frames_BT3HW.shape[:2]
         maps = frames_BT3HW.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         for step in self.convs.children():
-            conv, norm, activation = step.children()
-            maps = activation(norm_by_frame(norm, conv(maps), frames))
+            conv, norm, _ = step.children()
+            maps = conv_norm_silu(cast(nn.Conv2d, conv), norm, maps, frames)
         return self.project(maps).unflatten(0, (streams, frames))
+
+
+def conv_norm_silu(conv: nn.Conv2d, norm: nn.Module, maps_NCYX: Tensor, frames: int) -> Tensor:
+    """A convolution without bias, batch norm, SiLU.
+
+    In evaluation the norm goes into the convolution's weights: they are fewer than what comes out of it, so
+    this is done anew each time, and nothing has to be kept up to date.
+
+    Args:
+        conv: the convolution.
+        norm: as in `norm_by_frame`.
+        maps_NCYX: likewise.
+        frames: likewise.
+
+    Returns:
+        (N, C', Y', X').
+    """
+    if type(norm) is not nn.BatchNorm2d or norm.training or torch.is_grad_enabled():
+        return F.silu(norm_by_frame(norm, conv(maps_NCYX), frames))
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    weight, bias = conv.weight * scale.view(-1, 1, 1, 1), norm.bias - norm.running_mean * scale
+    return F.silu(F.conv2d(maps_NCYX, weight, bias, conv.stride, conv.padding), inplace=True)
 
 
 def norm_by_frame(norm: nn.Module, maps_NCYX: Tensor, frames: int) -> Tensor:
@@ -180,9 +206,18 @@ def resize_positions(positions: Tensor, rows: int, columns: int) -> Tensor:
     grid = positions.view(side, side, -1)
     if (rows, columns) == (side, side):
         return grid
-    maps = grid.permute(2, 0, 1).unsqueeze(0).float()
-    resized = F.interpolate(maps, size=(rows, columns), mode="bicubic", align_corners=False)
-    return resized[0].permute(1, 2, 0).to(positions.dtype)
+    across, down = (_resizing(side, length, positions.device) for length in (columns, rows))
+    # Resizing is linear and goes by rows and columns: two products, where the bicubic kernel takes as long as
+    # a block of a small model.
+    resized = torch.einsum("xj,ijc->ixc", across, grid.float())
+    return torch.einsum("yi,ixc->yxc", down, resized).to(positions.dtype)
+
+
+def _resizing(side: int, length: int, device: torch.device) -> Tensor:
+    """(length, side): what each place takes of `side` places that are resized to `length`."""
+    eye = torch.eye(side, device=device)[None, :, None]  # channels, then one row of `side` places each
+    resized = F.interpolate(eye, size=(1, length), mode="bicubic", align_corners=False)
+    return resized[0, :, 0].t()
 
 
 def to_windows(x_BTYXC: Tensor, window: int) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from svit.model.layers import norm_by_frame
+from svit.model.layers import conv_norm_silu
 
 _NORM_EPS = 1e-3
 _NORM_MOMENTUM = 0.03
@@ -36,9 +36,8 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, in_channels, h, w) -> (B, T, out_channels, h / stride, w / stride)."""
-        streams_frames = x.shape[:2]
-        maps = norm_by_frame(self.bn, self.conv(x.flatten(0, 1)), streams_frames[1])
-        return F.silu(maps).unflatten(0, streams_frames)
+        maps = conv_norm_silu(self.conv, self.bn, x.flatten(0, 1), x.shape[1])
+        return maps.unflatten(0, x.shape[:2])
 
 
 class Bottleneck(nn.Module):
