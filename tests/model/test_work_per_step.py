@@ -23,7 +23,7 @@ from svit.model.video_model import VideoModel
 CAPACITIES = (4, 16)
 
 FRAMES_WRITTEN = {"fifo": 1, "merge": 3}
-"""Frames of keys and values that a step may write: its own, and the oldest's new mean (a sum, then halved)."""
+"""Frames of keys and values that a step may write: its own, and the oldest's new mean (sum, then half)."""
 
 CALLS_PER_BLOCK = 160
 """Of a step, views and a residual convolution included; 135 when this was written."""
