@@ -56,6 +56,10 @@ class EncoderConfig(Settings):
         "merge",
         description="merge averages the frame that leaves into the oldest one (official); fifo drops it",
     )
+    memory_bits: Literal[8] | None = Field(
+        None,
+        description="8 stores what is remembered in 8 bits, for inference; none as the model computes it",
+    )
     memory_gradient: bool = Field(
         False, description="let gradients flow through keys and values of the temporal branch (official: no)"
     )

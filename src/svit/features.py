@@ -60,8 +60,7 @@ class FeatureStream:
         own = None if model.action is None else model.action.token
         self._token = own or FrameToken("mean", encoder.width, encoder.heads)
         self._multiple = multiple or model.config.stride
-        self._capacity = encoder.memory if memory is None else memory
-        self._memory = StreamMemory(self._capacity, encoder.eviction)
+        self._memory = StreamMemory.for_model(encoder, memory)
         self._shape: torch.Size | None = None
 
     @property
@@ -79,7 +78,7 @@ class FeatureStream:
         config = self.model.config
         inputs = preprocess(image, config.input, self._multiple, self.model.encoder.positions.device)
         if self._shape not in (None, inputs.shape):
-            self._memory = StreamMemory(self._capacity, config.encoder.eviction)
+            self._memory = self._memory.fresh()
         self._shape = inputs.shape
         encoding = self.model.encoder.encode(inputs[None, None], self._memory)
         self._memory = encoding.memory

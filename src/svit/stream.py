@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -94,10 +94,9 @@ class Stream:
             raise UsageError(
                 f"model '{model.config.name}' has no detector, so it cannot track, and no action head"
             )
-        settings = model.config.encoder
         self.model = model
         self.tracker: Tracker = tracker or ByteTracker(**model.config.tracker.model_dump())
-        self._memory = StreamMemory(settings.memory if memory is None else memory, settings.eviction)
+        self._memory = StreamMemory.for_model(model.config.encoder, memory)
         self._sampling = Sampling(None if model.config.action is None else model.config.action.rate)
         self._scores: ActionScores | None = None
         self._input_shape: tuple[int, ...] | None = None
@@ -221,7 +220,7 @@ class Stream:
                 f"frame {self._frames}: the size changes to {width}x{height}; the memory starts anew",
                 stacklevel=4,
             )
-            self._memory = StreamMemory(self._memory.capacity, self._memory.eviction)
+            self._memory = self._memory.fresh()
             self._sampling = Sampling(self._sampling.rate)
         self._input_shape = shape
 
@@ -258,7 +257,8 @@ class Stream:
             raise UsageError("this stream was saved with an action head, the model has none")
         sampling = _sampling(state, self._sampling.rate)
         scores = self._saved_scores(state)
-        saved = {str(tensor.dtype) for layer in memory.layers for tensor in layer}
+        stored = [] if memory.bits else memory.layers  # 8 bits go with every precision
+        saved = {str(tensor.dtype) for layer in stored for tensor in layer}
         if not saved <= {str(weight.dtype)}:
             raise UsageError(f"this stream was saved in {', '.join(saved)}, the model is in {weight.dtype}")
         resume({key: _native(value) for key, value in _part(state, "tracker.").items()})
@@ -290,6 +290,7 @@ def track(  # noqa: PLR0913 - the command line's options
     device: str | None = None,
     precision: Precision | None = None,
     memory: int | None = None,
+    memory_bits: Literal[8] | None = None,
     tracker: Tracker | None = None,
     every_frame: bool = False,
     chunk: int = 1,
@@ -303,6 +304,7 @@ def track(  # noqa: PLR0913 - the command line's options
         device: where a model that is loaded here runs; see `svit.load`.
         precision: of a model that is loaded here; see `svit.load`.
         memory: frames remembered; None is the model's setting.
+        memory_bits: of a model that is loaded here; see `svit.load`.
         tracker: see `Stream`.
         every_frame: of a live source, keep every frame instead of the newest only.
         chunk: frames that go through the encoder at once, see `Stream.chunk`. More than 1 is for recordings:
@@ -312,9 +314,11 @@ def track(  # noqa: PLR0913 - the command line's options
         SvitError: anything a user can mend: the source, the model, a setting. Results before it stand.
     """
     if not isinstance(model, VideoModel):
-        model = load(model, device, precision)
-    elif device is not None or precision is not None:
-        raise UsageError("device and precision go with a model's name; a loaded model has its own")
+        model = load(model, device, precision, memory_bits)
+    elif any(option is not None for option in (device, precision, memory_bits)):
+        raise UsageError(
+            "device, precision and memory_bits go with a model's name; a loaded model has its own"
+        )
     if chunk < 1:
         raise UsageError(f"chunk must be 1 frame or more, got {chunk}")
     stream = Stream(model, memory, tracker)

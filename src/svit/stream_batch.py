@@ -127,7 +127,7 @@ class StreamBatch:
         if stream._input_shape is not None:
             memory = stream._memory
             self._groups.append(_Group([name], stream._input_shape, memory))
-            stream._memory = StreamMemory(memory.capacity, memory.eviction)  # nothing is held twice
+            stream._memory = memory.fresh()  # nothing is held twice
 
     def leave(self, name: Hashable) -> Stream:
         """Takes a stream out, which can go on alone or be saved.
@@ -184,13 +184,14 @@ class StreamBatch:
     def _begun(self, names: list[Hashable]) -> list[_Group]:
         """Groups of streams without a memory, by the size of their input."""
 
-        def kind(name: Hashable) -> tuple[tuple[int, ...], int, str]:
+        def kind(name: Hashable) -> tuple[tuple[int, ...], int, str, int]:
             memory = self._streams[name]._memory
-            return self._streams[name]._input_shape or (), memory.capacity, memory.eviction
+            shape = self._streams[name]._input_shape or ()
+            return shape, memory.capacity, memory.eviction, memory.bits or 0
 
         return [
-            _Group(list(alike), shape, StreamMemory(capacity, eviction))
-            for (shape, capacity, eviction), alike in groupby(sorted(names, key=kind), key=kind)
+            _Group(list(alike), shape, StreamMemory(capacity, eviction, bits or None))
+            for (shape, capacity, eviction, bits), alike in groupby(sorted(names, key=kind), key=kind)
         ]
 
     def _look(
@@ -219,9 +220,9 @@ class StreamBatch:
 def _settle(groups: list[_Group]) -> list[_Group]:
     """The groups, of which those of one size that have come along for long enough are one from now on."""
 
-    def kind(group: _Group) -> tuple[tuple[int, ...], int, str, bool]:
+    def kind(group: _Group) -> tuple[tuple[int, ...], int, str, int, bool]:
         memory = group.memory
-        return group.shape, memory.capacity, memory.eviction, memory.window is None
+        return group.shape, memory.capacity, memory.eviction, memory.bits or 0, memory.window is None
 
     ready = [group for group in groups if group.steps > SETTLED]
     settled = [group for group in groups if group.steps <= SETTLED]

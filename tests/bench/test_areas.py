@@ -46,6 +46,7 @@ def test_a_filled_memory_is_that_of_a_stream_that_saw_the_frame_as_often():
     for _ in range(3):
         _, stepped = model.encoder(frame[None, None], stepped)
     assert filled.frames_seen == stepped.frames_seen
+    assert full_memory(model.encoder, frame, 3, bits=8).nbytes < 0.3 * filled.nbytes
     for ours, theirs in zip(filled.layers[0], stepped.layers[0], strict=True):
         assert torch.allclose(ours, theirs, atol=1e-5)
 

@@ -110,6 +110,13 @@ def test_the_memory_can_be_chosen(track, clip):
     assert default == same != short
 
 
+def test_the_memory_can_be_kept_in_8_bits_and_in_no_other_number(track, clip):
+    assert track(clip, "--jsonl", "-", "--memory-bits", 8)[0] == 0
+    status, out, err = track(clip, "--jsonl", "-", "--memory-bits", 4)
+    assert (status, out) == (2, "")
+    assert "encoder.memory_bits" in err
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_low_precision_tracks_too(track, clip, precision):
     status, out, _ = track(clip, "--jsonl", "-", "--precision", precision, "--device", "cpu")

@@ -208,9 +208,10 @@ def test_trackers_with_one_name_are_told_apart(command, gt, results, tmp_path):
 
 
 def test_a_model_is_run_scored_and_reported(command, gt, checkpoint, here):
-    words = ("eval", gt, "--checkpoint", checkpoint, "-o", "out", "--memory", 2)
+    words = ("eval", gt, "--checkpoint", checkpoint, "-o", "out", "--memory", 2, "--memory-bits", 8)
     status, out, err = command(*words)
     assert (status, err) == (0, "")
+    assert json.loads((here / "out" / "run.json").read_text())["model"]["encoder"]["memory_bits"] == 8
     printed, _, report = out.partition("\n\nreport: ")
     table = table_of(printed)
     assert list(table) == ["MOT17-A", "MOT17-B", "COMBINED"]

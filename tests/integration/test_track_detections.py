@@ -139,6 +139,7 @@ def test_rows_can_go_to_stdout(command, det, here):
         (["--device", "cpu"], "--device needs pictures"),
         (["--precision", "fp32"], "--precision needs pictures"),
         (["--memory", "3"], "--memory needs pictures"),
+        (["--memory-bits", "8"], "--memory-bits needs pictures"),
         (["--no-video"], "--no-video needs pictures"),
         (["--every-frame"], "--every-frame needs pictures"),
         (["--scores", "softmax"], "unknown scores 'softmax'; choose from keep, sigmoid, one"),

@@ -37,18 +37,20 @@ def step_rows(settings: Settings, say: Say) -> Iterator[Row]:
                 turns.take("reference", reference_step, case, 1)
             if name in turns.times:
                 turns.take(f"{name} floor", floor_step, turns.times[name].products, case, 2)
+        lowest = list(cases.values())[-1]
+        turns.take("int8", our_step, replace(lowest, memory_bits=8), 1)
     yield _step_row(turns, "fp32", full)
     yield _step_row(turns, "bf16", replace(full, precision="bf16"))
     yield _memory_row(turns, full)
 
 
 def _memory_row(turns: Turns, case: StepCase) -> Row:
-    """Peak memory by precision; the row's own peak is the lowest."""
+    """Peak memory by precision, `int8` with a memory in 8 bits; the row's own peak is the lowest."""
     name, what = (
         "base_step_memory",
         f"peak memory of that step: {case.width}x{case.height}, {case.memory} frames",
     )
-    measured = {kind: turns.times[kind] for kind in ("fp32", "bf16") if kind in turns.times}
+    measured = {kind: turns.times[kind] for kind in ("fp32", "bf16", "int8") if kind in turns.times}
     if not measured:
         return Row(name, what, note="; ".join(f"{kind}: {why}" for kind, why in turns.failed.items()))
     details: dict[str, float] = {}

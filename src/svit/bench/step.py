@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,7 @@ class StepCase:
         width, height: of the network's input, pixels.
         memory: frames remembered.
         precision: of weights, activations and memory.
+        memory_bits: 8 stores the memory in 8 bits; None in `precision`.
         threads: of torch.
         device: "cpu" or "cuda".
     """
@@ -50,6 +52,7 @@ class StepCase:
     height: int = 800
     memory: int = 32
     precision: Precision = "fp32"
+    memory_bits: Literal[8] | None = None
     threads: int = 1
     device: str = "cpu"
 
@@ -72,7 +75,7 @@ def our_step(case: StepCase, repeats: int) -> Times:
     """Times svit's step; a first one to warm up is watched for its products."""
     model = case.model()
     frames = case.frames(repeats + 1)
-    memory = full_memory(model.encoder, frames[0], case.memory)
+    memory = full_memory(model.encoder, frames[0], case.memory, case.memory_bits)
     times = Times(memory_bytes=memory.nbytes)
     with Watch() as watch:
         _, memory = model.detect(frames[0][None, None], memory)
@@ -145,13 +148,15 @@ def floor_step(products: Counter[Product], case: StepCase, repeats: int) -> Time
 
 
 @torch.no_grad()
-def full_memory(encoder: Encoder, frame: Tensor, capacity: int) -> StreamMemory:
+def full_memory(
+    encoder: Encoder, frame: Tensor, capacity: int, bits: Literal[8] | None = None
+) -> StreamMemory:
     """A memory full of one frame (3, H, W), made without running it `capacity` times.
 
     Raises:
         CannotMeasureError: there is no room for it.
     """
-    _, seen = encoder(frame[None, None], StreamMemory(1))
+    _, seen = encoder(frame[None, None], StreamMemory(1, bits=bits))
     require_memory(int(1.1 * capacity * seen.nbytes) + MODEL_BYTES)
     state = seen.state_dict()
     for name, tensor in state.items():

@@ -92,6 +92,9 @@ def evaluate(
     memory: Annotated[
         int | None, typer.Option(min=1, help="Frames remembered; the default is the model's.")
     ] = None,
+    memory_bits: Annotated[
+        int | None, typer.Option(help="8 stores the memory in 8 bits; the default is the model's setting.")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that share the sequences, 1 by default.")
     ] = None,
@@ -121,11 +124,12 @@ def evaluate(
     of_files = {"--results": results, "--gt-file": gt_file, "--sequence": sequence, "--benchmark": benchmark}
     of_model = {
         "--checkpoint": checkpoint, "--data": root, "--part": part, "--step": step, "--chunk": chunk,
-        "--memory": memory, "--workers": workers, "--device": device, "--precision": precision,
-        "--overwrite": overwrite,
+        "--memory": memory, "--memory-bits": memory_bits, "--workers": workers, "--device": device,
+        "--precision": precision, "--overwrite": overwrite,
     }  # fmt: skip
     options = {"memory": memory, "workers": workers or 1, "overwrite": overwrite}
-    actions = ActionRun(views, streaming, split, frames, stride, checkpoint, device, precision, root, options)
+    loading = (checkpoint, device, precision, memory_bits)
+    actions = ActionRun(views, streaming, split, frames, stride, *loading, root, options)
     if gt is None:
         _refuse({**of_files, "--compare": compare}, "needs --gt")
         if is_action_index(_data_set(given)):
@@ -134,7 +138,7 @@ def evaluate(
             return _run_actions(Path(given[0]), actions, output, as_json)
         _refuse(actions.given(), "goes with an action data set's index")
         options["chunk"] = _chunk(step, chunk, DEFAULT_CHUNK)
-        run = ModelRun(_data_set(given), root, part, checkpoint, device, precision, options)
+        run = ModelRun(_data_set(given), root, part, *loading, options)
         return _run_model(run, output, as_json)
     _refuse({**of_model, **actions.given()}, "goes with a data set and a model, not with --gt")
     truth = Truth(gt, gt_file or "gt.txt", benchmark, sequence or ())
@@ -272,6 +276,7 @@ class ModelRun:
     checkpoint: str | None
     device: str | None
     precision: str | None
+    memory_bits: int | None
     options: dict[str, Any]
 
     @property
@@ -295,7 +300,8 @@ def _run_model(run: ModelRun, output: Path | None, as_json: bool) -> int:
     from svit.weights import DEFAULT_MODEL, load
 
     sequences = load_dataset(run.data_set, run.root, run.part)
-    model = load(run.checkpoint or DEFAULT_MODEL, local_device(run.device), run.precision)  # type: ignore[arg-type]
+    loading: Any = (local_device(run.device), run.precision, run.memory_bits)  # load says what it cannot take
+    model = load(run.checkpoint or DEFAULT_MODEL, *loading)
     folder = output or run.folder
     if run.options["overwrite"]:
         (folder / REPORT).unlink(missing_ok=True)  # of other settings: it must not stand beside new files

@@ -52,7 +52,7 @@ class ActionRun:
     Attributes:
         views, split, frames, stride: as given; None are the defaults.
         streaming: pass over whole videos too.
-        checkpoint, device, precision: of the model.
+        checkpoint, device, precision, memory_bits: of the model.
         root: folder of the videos, where they are not where the index says.
         options: the rest of `svit.evaluate.action_run.ActionOptions`.
     """
@@ -65,6 +65,7 @@ class ActionRun:
     checkpoint: str | None
     device: str | None
     precision: str | None
+    memory_bits: int | None
     root: Path | None
     options: dict[str, Any]
 
@@ -106,7 +107,8 @@ def run_actions(
     from svit.weights import DEFAULT_MODEL, load
 
     index = read_action_index(path, run.root)
-    model = load(run.checkpoint or DEFAULT_MODEL, local_device(run.device), run.precision)  # type: ignore[arg-type]
+    loading: Any = (local_device(run.device), run.precision, run.memory_bits)  # load says what it cannot take
+    model = load(run.checkpoint or DEFAULT_MODEL, *loading)
     options, name = _options(model, index, run), Path(run.checkpoint or DEFAULT_MODEL).stem
     folder = output or Path("eval") / f"{name}_{index.name}_{options.split}"
     if options.overwrite:

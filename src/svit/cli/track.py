@@ -62,6 +62,9 @@ def track(
     ] = None,
     precision: Annotated[str | None, typer.Option(help="fp32 (default), bf16 or fp16.")] = None,
     memory: Annotated[int | None, typer.Option(help="Frames remembered; the default is the model's.")] = None,
+    memory_bits: Annotated[
+        int | None, typer.Option(help="8 stores the memory in 8 bits; the default is the model's setting.")
+    ] = None,
     no_video: Annotated[
         bool, typer.Option("--no-video", help="Write no video, only what else is asked for.")
     ] = False,
@@ -98,7 +101,9 @@ def track(
     if source is None:
         raise UsageError("nothing to track; name a SOURCE, or give boxes with --detections")
     outputs = _choose_outputs(source, Outputs(output, mot, jsonl, sheet), no_video)
-    options = {"model": model, "device": device, "precision": precision, "memory": memory}
+    options = {
+        "model": model, "device": device, "precision": precision, "memory_bits": memory_bits, "memory": memory
+    }  # fmt: skip
     return _track(source, outputs, options | {"thresholds": thresholds}, every_frame, actions)
 
 
@@ -110,6 +115,7 @@ PICTURE_OPTIONS = {
     "device": "--device",
     "precision": "--precision",
     "memory": "--memory",
+    "memory_bits": "--memory-bits",
     "no_video": "--no-video",
     "every_frame": "--every-frame",
     "actions": "--actions",
@@ -186,7 +192,8 @@ def _track(
     from svit.weights import load
 
     if "model" in options:
-        model = load(options["model"], options.pop("device"), options.pop("precision"))
+        loading = (options.pop(name) for name in ("device", "precision", "memory_bits"))
+        model = load(options["model"], *loading)
         settings = model.config.tracker.model_dump() | options.pop("thresholds")
         options |= {"model": model, "tracker": ByteTracker(**settings)}
         _check_heads(model, actions)

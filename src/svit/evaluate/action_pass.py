@@ -142,7 +142,7 @@ def clip_probabilities(
             for clip in frames_VTHWC
         ]
     )
-    remembered = StreamMemory(memory, config.encoder.eviction)
+    remembered = StreamMemory.for_model(config.encoder, memory)
     for piece in torch.split(inputs, chunk, dim=1):
         logits, remembered = model.classify(piece, remembered, at=[-1])
     if not bool(torch.isfinite(logits).all()):

@@ -149,8 +149,8 @@ class Encoder(nn.Module):
         """As `forward`, with all that heads can use; `recalls` of the last blocks, as many as are wanted."""
         self.check(frames)
         if memory is None:
-            memory = StreamMemory(self.config.memory, self.config.eviction)
-        advance = memory.advance(frames.shape[0], frames.shape[1], self._layout(frames))
+            memory = StreamMemory.for_model(self.config)
+        advance = memory.advance(frames.shape[0], frames.shape[1], self._layout(frames), recalls > 0)
         x, token = self._embed(frames.to(self.positions.dtype)), self._embed_class(frames)
         stages: list[Tensor] = []
         layers: list[LayerMemory] = []

@@ -17,8 +17,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from svit.config import EncoderConfig
 from svit.errors import UsageError
 from svit.model.action_window import TokenWindow, stack_windows
+from svit.model.packing import pack, unpack
 from svit.model.slots import (
     SLOT_DIM,
     LayerMemory,
@@ -56,6 +58,8 @@ class StreamMemory:
         capacity: frames remembered at most, the current one included (>= 1). Free at any time before the
             first frame; the model does not depend on it.
         eviction: "merge" (official: the frame that leaves is averaged into the oldest) or "fifo".
+        bits: 8 stores keys and values in 8 bits, see `svit.model.packing`; None as the model computes them.
+            Without gradients only. What frames attend to is rounded in every form of the call alike.
         ages: frames seen by each stream of the batch; empty before the first frame.
         layout: frame size and model it belongs to; empty before the first frame.
         window: the action head's last frame tokens; None before the head's first frame, or without one.
@@ -63,6 +67,7 @@ class StreamMemory:
 
     capacity: int = 32
     eviction: str = "merge"
+    bits: int | None = None
     ages: tuple[int, ...] = ()
     layout: Layout = ()
     window: TokenWindow | None = None
@@ -73,6 +78,18 @@ class StreamMemory:
             raise UsageError(f"memory capacity must be 1 frame or more, got {self.capacity}")
         if self.eviction not in ("merge", "fifo"):
             raise UsageError(f"memory eviction must be 'merge' or 'fifo', got '{self.eviction}'")
+        if self.bits not in (None, 8):
+            raise UsageError(f"memory bits must be 8, or None for the model's precision, got {self.bits}")
+
+    @classmethod
+    def for_model(cls, settings: EncoderConfig, capacity: int | None = None) -> Self:
+        """An empty memory as a model's settings say; with a `capacity` of one's own unless that is None."""
+        frames = settings.memory if capacity is None else capacity
+        return cls(frames, settings.eviction, settings.memory_bits)
+
+    def fresh(self) -> Self:
+        """An empty memory of the same settings."""
+        return type(self)(self.capacity, self.eviction, self.bits)
 
     @property
     def frames_seen(self) -> int:
@@ -87,7 +104,7 @@ class StreamMemory:
 
     @property
     def layers(self) -> list[LayerMemory]:
-        """Per block the filled slots, as views: keys and values (B, M, H, Y, frames, X, D).
+        """Per block the filled slots, as views: keys and values (B, M, H, Y, frames, X, D), or packed.
 
         Raises:
             UsageError: a later value of this memory has overwritten its frames.
@@ -117,8 +134,7 @@ class StreamMemory:
         return self._with(layers, self.ages, self.layout).with_window(window)
 
     def _with(self, layers: list[LayerMemory], ages: tuple[int, ...], layout: Layout) -> Self:
-        storage = _Storage(layers, ages)
-        return type(self)(self.capacity, self.eviction, ages, layout, self.window, storage)
+        return replace(self, ages=ages, layout=layout, _storage=_Storage(layers, ages))
 
     def with_window(self, window: TokenWindow | None) -> Self:
         """The same memory, storage included, with another window."""
@@ -135,19 +151,30 @@ class StreamMemory:
         return memory
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
-        """The same memory on another device or in another precision; itself if nothing changes."""
-        entries = () if self.window is None else self.window.entries
-        if all(t.to(device, dtype) is t for group in (*self.layers, entries) for t in group):
-            return self
-        return self._map(lambda t: t.to(device, dtype))
+        """The same memory on another device or in another precision; itself if nothing changes.
 
-    def advance(self, streams: int, frames: int, layout: Layout) -> Advance:
+        What is stored in 8 bits stays so.
+        """
+
+        def move(t: Tensor) -> Tensor:
+            return t.to(device, dtype if t.is_floating_point() else None)
+
+        entries = () if self.window is None else self.window.entries
+        if all(move(t) is t for group in (*self.layers, entries) for t in group):
+            return self
+        return self._map(move)
+
+    def advance(self, streams: int, frames: int, layout: Layout, keep_recalls: bool = False) -> Advance:
         """Begins the arrival of `frames` frames in each of `streams` streams; see `Advance`.
 
         Raises:
             UsageError: the memory belongs to another number of streams, frame size or model, or was
-                overwritten. It then stays as it was.
+                overwritten, or stores 8 bits and gradients are on. It then stays as it was.
         """
+        if self.bits and torch.is_grad_enabled():
+            raise UsageError(
+                "a memory in 8 bits has no gradients; use torch.no_grad(), or train without memory_bits"
+            )
         ages = self.ages or (0,) * streams
         if len(ages) != streams:
             raise UsageError(f"this memory holds {len(ages)} streams, the frames {streams}")
@@ -155,17 +182,18 @@ class StreamMemory:
             other = "frames of another size" if self.layout[:2] != layout[:2] else "another model"
             raise UsageError(f"this memory belongs to {other}; start a new one")
         if not self.ages:
-            return Advance(self._with([], (), ()), ages, frames, layout)
+            return Advance(self._with([], (), ()), ages, frames, layout, keep_recalls)
         self._check_intact()
         writes = not torch.is_grad_enabled()
         must_copy = writes and (self._storage.in_graph or self._storage.ages != self.ages)
-        return Advance(self.clone() if must_copy else self, ages, frames, layout)
+        return Advance(self.clone() if must_copy else self, ages, frames, layout, keep_recalls)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, copied: numbers, `layers.{i}.keys|values` tensors of the filled slots, `window.*`."""
         state: dict[str, Any] = {
             "capacity": self.capacity,
             "eviction": self.eviction,
+            "bits": self.bits,
             "ages": list(self.ages),
             "layout": list(self.layout),
         }
@@ -192,12 +220,12 @@ class StreamMemory:
         """Batches memories of equal capacity and frame size, each of any age, along the streams.
 
         Raises:
-            UsageError: there are none, they differ in capacity, eviction, size, model or action head, or one
-                is empty.
+            UsageError: there are none, they differ in capacity, eviction, bits, size, model or action head,
+                or one is empty.
         """
         memories = list(memories)
-        if len({(m.capacity, m.eviction) for m in memories}) != 1:
-            raise UsageError("stack needs one or more memories of the same capacity and eviction")
+        if len({(m.capacity, m.eviction, m.bits) for m in memories}) != 1:
+            raise UsageError("stack needs one or more memories of the same capacity, eviction and bits")
         if not all(m.ages for m in memories):
             raise UsageError("stack needs memories that have seen a frame; batch new streams on their own")
         if len({m.layout for m in memories}) != 1:
@@ -233,8 +261,10 @@ def _from_state(state: Mapping[str, Any]) -> StreamMemory:
         for i in range(depth)
     ]
     capacity, ages = int(state["capacity"]), tuple(int(age) for age in state["ages"])
-    filled = min(max(ages, default=0), capacity)
+    filled, bits = min(max(ages, default=0), capacity), state.get("bits")  # older states have none
     for tensor in (tensor for layer in layers for tensor in layer):
+        if (tensor.dtype == torch.int8) != (bits == 8):
+            raise ValueError(f"keys in {tensor.dtype} do not go with bits {bits}")
         if tensor.ndim != 7 or (tensor.shape[0], tensor.shape[SLOT_DIM]) != (len(ages), filled):
             raise ValueError(
                 f"keys of shape {tuple(tensor.shape)} do not hold {filled} frames of {len(ages)} streams"
@@ -243,7 +273,8 @@ def _from_state(state: Mapping[str, Any]) -> StreamMemory:
     prefix = "window."
     kept = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     window = TokenWindow.from_state(kept, len(ages)) if kept else None
-    return StreamMemory(capacity, str(state["eviction"]), ages, layout, window, _Storage(layers, ages))
+    storage = _Storage(layers, ages)
+    return StreamMemory(capacity, str(state["eviction"]), bits, ages, layout, window, storage)
 
 
 class Advance:
@@ -252,10 +283,17 @@ class Advance:
     `recall` gives a block what its new frames attend to and the block's next memory; `result` makes the
     new `StreamMemory` from all of them. With gradients nothing is written in place, so recomputing a
     block (activation checkpointing) gives the same again.
+
+    With 8 bits a block's `Recall` is unpacked where that of the block before was, unless `keep_recalls`: one
+    of them is as large as the block's memory in full, and writing to fresh memory takes four times as long.
     """
 
-    def __init__(self, memory: StreamMemory, ages: tuple[int, ...], frames: int, layout: Layout) -> None:
+    def __init__(
+        self, memory: StreamMemory, ages: tuple[int, ...], frames: int, layout: Layout, keep_recalls: bool
+    ) -> None:
         self.memory, self.ages, self.frames, self.layout = memory, ages, frames, layout
+        self._keep_recalls = keep_recalls
+        self._unpacked: dict[tuple[str, torch.Size], Tensor] = {}
         self.in_place = not torch.is_grad_enabled()
         self._single = self.in_place and frames == 1
         planned = () if self._single else set(ages)  # a single frame is written straight into its slot
@@ -266,14 +304,29 @@ class Advance:
             memory._storage.in_graph = True
 
     def recall(self, block: int, keys: Tensor, values: Tensor) -> tuple[Recall, LayerMemory]:
-        """What a block attends to when its new `keys` and `values` (B, M, H, Y, T, X, D) arrive."""
+        """What a block attends to when its new `keys` and `values` (B, M, H, Y, T, X, D) arrive.
+
+        In 8 bits the new frames are rounded too before they are attended to.
+        """
         layers = self.memory._storage.layers
         old = layers[block] if layers else None
+        if self.memory.bits is None:
+            return self._arrive(old, LayerMemory(keys, values))
+        recall, layer = self._arrive(old, LayerMemory(pack(keys), pack(values)))
+        seen = (self._unpack("keys", recall.keys, keys), self._unpack("values", recall.values, values))
+        return Recall(*seen, recall.visible), layer
+
+    def _unpack(self, kind: str, packed: Tensor, like: Tensor) -> Tensor:
+        out = None if self._keep_recalls else self._unpacked.get((kind, packed.shape))
+        self._unpacked[kind, packed.shape] = unpacked = unpack(packed, like.dtype, out)
+        return unpacked
+
+    def _arrive(self, old: LayerMemory | None, new: LayerMemory) -> tuple[Recall, LayerMemory]:
         if self._single:
-            return self._step(old, keys, values)
+            return self._step(old, new)
         filled = min(max(self.ages), self.memory.capacity)
         past = None if old is None else LayerMemory(*(t.narrow(SLOT_DIM, 0, filled) for t in old))
-        return self._chunk(past, LayerMemory(keys, values))
+        return self._chunk(past, new)
 
     def result(self, layers: list[LayerMemory]) -> StreamMemory:
         """The memory after the frames; `layers` are the second values of `recall`, in order."""
@@ -284,19 +337,18 @@ class Advance:
             memory._storage.in_graph = True  # what was attended to may lie in the layers themselves
             return memory
         storage.layers, storage.ages = layers, ages
-        old = self.memory
-        return StreamMemory(old.capacity, old.eviction, ages, self.layout, old.window, storage)
+        return replace(self.memory, ages=ages, layout=self.layout, _storage=storage)
 
-    def _step(self, old: LayerMemory | None, keys: Tensor, values: Tensor) -> tuple[Recall, LayerMemory]:
+    def _step(self, old: LayerMemory | None, arrived: LayerMemory) -> tuple[Recall, LayerMemory]:
         """One frame, written into its slot: the buffers themselves are what it attends to."""
-        pairs = zip(old or (None, None), (keys, values), strict=True)
+        pairs = zip(old or (None, None), arrived, strict=True)
         layer = LayerMemory(*(self._buffer(before, new) for before, new in pairs))
         for streams, age in self._groups():
-            for buffer, new in zip(layer, (keys, values), strict=True):
+            for buffer, new in zip(layer, arrived, strict=True):
                 write_frame(buffer[streams], new[streams], age, self.memory.capacity, self.memory.eviction)
         filled = min(max(self.ages) + 1, self.memory.capacity)
         recalled = LayerMemory(*(t.narrow(SLOT_DIM, 0, filled) for t in layer))
-        return Recall(*recalled, self._visible_ages(filled, keys.device)), layer
+        return Recall(*recalled, self._visible_ages(filled, arrived.keys.device)), layer
 
     def _buffer(self, old: Tensor | None, new: Tensor) -> Tensor:
         """`old` if it has room for all slots, else a full-size buffer with its content."""

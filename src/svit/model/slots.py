@@ -15,12 +15,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from svit.model.packing import mean
+
 SLOT_DIM = 4
 """Position of F in (B, M, H, Y, F, X, D): a row's keys over time lie together, a column's have one stride."""
 
 
 class LayerMemory(NamedTuple):
-    """Keys and values of one block, each (B, M, H, Y, F, X, D); F may exceed the frames remembered."""
+    """Keys and values of one block, each (B, M, H, Y, F, X, D), or packed (`svit.model.packing`) D + 2.
+
+    F may exceed the frames remembered.
+    """
 
     keys: Tensor
     values: Tensor
@@ -101,7 +106,7 @@ def write_frame(buffer: Tensor, new: Tensor, age: int, capacity: int, eviction: 
     slot = slot_of(age, capacity, eviction)
     if age >= capacity > 1 and eviction == "merge":
         oldest = buffer.select(SLOT_DIM, 0)
-        oldest.copy_((oldest + buffer.select(SLOT_DIM, slot)) / 2)
+        oldest.copy_(mean(oldest, buffer.select(SLOT_DIM, slot)))
     buffer.select(SLOT_DIM, slot).copy_(new.select(SLOT_DIM, 0))
 
 
@@ -134,7 +139,7 @@ def _sources(past: Tensor | None, new: Tensor, plan: SlotPlan) -> Tensor:
     joined = new if past is None else torch.cat([past.to(new.dtype), new], SLOT_DIM)
     frames = list(joined.unbind(SLOT_DIM)) if plan.merges else []
     for a, b in plan.merges:
-        frames.append((frames[a] + frames[b]) / 2)
+        frames.append(mean(frames[a], frames[b]))
     return torch.stack(frames, SLOT_DIM) if frames else joined
 
 

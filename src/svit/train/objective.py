@@ -125,7 +125,7 @@ class ClipLoss(nn.Module):
         length = min(batch.length or encoder.memory, encoder.memory)
         logits, memory = self.model.classify(
             batch.frames,
-            StreamMemory(length, encoder.eviction),
+            StreamMemory.for_model(encoder, length),
             window_lengths=None if batch.length is None else [batch.length] * clips,
             at=[frames - 1] if batch.early is None else [batch.early, frames - 1],
         )

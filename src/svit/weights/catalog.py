@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from svit.config import ModelConfig, nearest, preset, preset_names
+from svit.config import ModelConfig, model_config, nearest, preset, preset_names
 from svit.errors import UsageError, WeightsError
 from svit.model.video_model import VideoModel
 from svit.weights.checkpoint import CONFIG_KEY, model_from_own, own_config, save
@@ -53,6 +53,7 @@ def load(
     name_or_path: str | Path = DEFAULT_MODEL,
     device: str | torch.device | None = None,
     precision: Precision | None = None,
+    memory_bits: Literal[8] | None = None,
 ) -> VideoModel:
     """A trained model in evaluation mode.
 
@@ -62,9 +63,11 @@ def load(
             opened by `svit.weights.load_official`.
         device: "cpu", "cuda", ...; None or "auto" is CUDA if there is a device, else the CPU.
         precision: of the weights: None or "fp32", "bf16", "fp16". Frames and memory take the same.
+        memory_bits: 8 stores what streams remember in 8 bits, whatever the precision; None is the model's
+            setting (`encoder.memory_bits`).
 
     Raises:
-        UsageError: unknown name, preset without weights, device or precision.
+        UsageError: unknown name, preset without weights, device, precision or number of bits.
         WeightsError: missing or damaged file, unsafe pickle, keys that do not fit.
     """
     dtype, target = pick_dtype(precision), pick_device(device)
@@ -75,6 +78,9 @@ def load(
             "svit.weights.load_clip or `svit convert-checkpoint`"
         )
     model, _ = _trained_model(contents, {})
+    if memory_bits is not None:
+        model.config = model_config(model.config.model_dump(), encoder__memory_bits=memory_bits)
+        model.encoder.config = model.config.encoder
     return model.to(device=target, dtype=dtype)
 
 
