@@ -97,7 +97,8 @@ class SyntheticClips:
         start = rng.uniform(0, room)
         end = np.clip(start + rng.uniform(-1, 1, 2) * self._config.drift * size, 0, room)
         corners = np.linspace(start, end, self._config.length).astype(int)
-        return np.stack([picture[top : top + size, left : left + size] for top, left in corners])
+        frames = np.stack([picture[top : top + size, left : left + size] for top, left in corners])
+        return frames if self._config.contrast == 1 else _faded(frames, self._config.contrast)
 
     def _thing(self, rng: np.random.Generator) -> Thing:
         side = rng.uniform(*self._config.thing) * self._config.size
@@ -209,6 +210,13 @@ def _any_frame(path: Path, rng: np.random.Generator) -> Image:
         return read_image(path)
     with open_frames(path) as frames:
         return frames[int(rng.integers(len(frames)))]
+
+
+def _faded(frames: Clip, contrast: float) -> Clip:
+    """Frames of which only a share of the contrast is left, about their mean."""
+    mean = frames.mean()
+    faded: Clip = (mean + contrast * (frames - mean)).astype(np.uint8)
+    return faded
 
 
 def _reduced(picture: Image, side: int) -> Image:

@@ -61,17 +61,17 @@ class Attention(nn.Module):
         """Normed tokens (B, T, Y, X, C), and a normed class token (B, T, C) if there is one."""
         grid = x_BTYXC.shape[2:4]
         windows = to_windows(x_BTYXC, self.window)
-        flat = self.qkv(windows).chunk(3, dim=-1)
+        query, key, value = self.qkv(windows).chunk(3, dim=-1)
         own = None if class_BTC is None else self.qkv(class_BTC).chunk(3, dim=-1)
         # What only fills the windows is dropped before the projections: up to a fifth of their work.
-        out = self.out(from_windows(attend_frame(*flat, self.heads, own), *grid))
+        out = self.out(from_windows(attend_frame(query, key, value, self.heads, own), *grid))
         class_out = None
         if own is not None:
-            seen = [from_windows(t, *grid).flatten(2, 3) for t in flat[1:]]
+            seen = [from_windows(t, *grid).flatten(2, 3) for t in (key, value)]
             class_out = self.out(attend_class(own, seen[0], seen[1], self.heads))
         layer = recall = None
         if self.temporal:
-            seen_t, recall, layer = self._attend_memory(windows, flat[1], flat[2], advance, block)
+            seen_t, recall, layer = self._attend_memory(windows, key, value, advance, block)
             out = torch.addcmul(out, self.alpha, self.out_t(from_windows(seen_t, *grid)))
         return Attended(out, class_out, layer, recall)
 

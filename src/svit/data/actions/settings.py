@@ -106,6 +106,7 @@ class SyntheticConfig(Settings):
     thing: Span = Field((0.22, 0.34), description="size of things, fraction of the side")
     distractors: int = Field(2, ge=0, description="other things that sway to and fro, up to so many")
     drift: float = Field(0.06, ge=0, le=0.2, description="how far the background moves, fraction of the side")
+    contrast: float = Field(1.0, ge=0, le=1, description="of the backgrounds; the less, the easier")
 
 
 class PartialConfig(Settings):
