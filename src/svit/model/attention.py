@@ -81,9 +81,11 @@ class Attention(nn.Module):
         """What windows, keys and values (B, T, M, Y, X, C) recall, before its projection: the same shape."""
         if not self.memory_gradient:
             key, value = key.detach(), value.detach()
-        recall, layer = advance.recall(block, self._split_heads(key), self._split_heads(value))
         query = self._split_heads(self.query_t(windows))
-        return _join_heads(attend_memory(query, recall)), recall, layer
+        seen, arrivals = [], advance.arrivals(block, self._split_heads(key), self._split_heads(value))
+        for arrival in arrivals:  # attended to at once: what comes next may be written over it
+            seen.append(attend_memory(query[:, :, :, :, arrival.frames], arrival.recall))
+        return _join_heads(torch.cat(seen, 4)), arrival.recall, arrival.layer
 
     def _split_heads(self, windows: Tensor) -> Tensor:
         """(B, T, M, Y, X, C) -> (B, M, H, Y, T, X, D)."""
@@ -108,7 +110,28 @@ def attend_frame(
         _, own_k, own_v = (t[:, :, None].expand(B, T, M, C).reshape(-1, 1, C) for t in class_token)
         k, v = torch.cat([k, own_k], 1), torch.cat([v, own_v], 1)
     q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
-    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(B, T, M, Y, X, C)
+    return attend(q, k, v).transpose(1, 2).reshape(B, T, M, Y, X, C)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    """softmax(Q K^T / sqrt(D)) V of (batch, heads, N, D); `mask` is True where a query sees a key."""
+    on_cpu_in_half = query.device.type == "cpu" and query.dtype != torch.float32
+    if on_cpu_in_half and mask is None and not torch.is_grad_enabled():
+        return _attend_in_pieces(query, key, value)
+    return F.scaled_dot_product_attention(query, key, value, mask)
+
+
+PIECE_BYTES = 3 * 2**20
+"""Keys of a piece: with its values and weights it stays in a core's share of the cache."""
+
+
+def _attend_in_pieces(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """The same by plain products: in half precision a CPU's fused kernel is no faster than in fp32."""
+    out, scale = torch.empty_like(query), query.shape[-1] ** -0.5
+    pieces = max(1, key.numel() * key.element_size() // PIECE_BYTES)
+    for q, k, v, o in zip(*(t.chunk(pieces) for t in (query, key, value, out)), strict=True):
+        torch.matmul((q * scale @ k.transpose(-1, -2)).softmax(-1), v, out=o)
+    return out
 
 
 def attend_class(class_token: tuple[Tensor, ...], keys: Tensor, values: Tensor, heads: int) -> Tensor:
@@ -136,11 +159,9 @@ def attend_memory(query: Tensor, recall: Recall) -> Tensor:
     B, M, H, Y, T, X, D = query.shape
     grid = (B * M * H, Y, -1, D)
     row_mask, column_mask = _token_masks(recall.visible, M * H, Y, X)
-    by_row = F.scaled_dot_product_attention(
-        query.reshape(grid), recall.keys.reshape(grid), recall.values.reshape(grid), row_mask
-    )
+    by_row = attend(query.reshape(grid), recall.keys.reshape(grid), recall.values.reshape(grid), row_mask)
     q, k, v = (_by_column(t) for t in (query, recall.keys, recall.values))
-    by_column = F.scaled_dot_product_attention(q, k, v, column_mask)
+    by_column = attend(q, k, v, column_mask)
     out = by_row.view(B, M, H, Y, T, X, D)
     return out + by_column.view(B, M, H, X, Y, T, D).permute(0, 1, 2, 4, 5, 3, 6)
 

@@ -10,9 +10,9 @@ Shapes: B streams, M windows, H heads, Y X rows and columns of a window, F slots
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -277,12 +277,27 @@ def _from_state(state: Mapping[str, Any]) -> StreamMemory:
     return StreamMemory(capacity, str(state["eviction"]), bits, ages, layout, window, storage)
 
 
+class Arrival(NamedTuple):
+    """Some of the new frames of a block, in order.
+
+    Attributes:
+        frames: which of the T.
+        recall: what they attend to.
+        layer: the block's memory after them.
+    """
+
+    frames: slice
+    recall: Recall
+    layer: LayerMemory
+
+
 class Advance:
     """One arrival of T frames, shared by all blocks of an encoder call.
 
-    `recall` gives a block what its new frames attend to and the block's next memory; `result` makes the
-    new `StreamMemory` from all of them. With gradients nothing is written in place, so recomputing a
-    block (activation checkpointing) gives the same again.
+    `arrivals` gives a block what its new frames attend to and the block's next memory; `result` makes the
+    new `StreamMemory` from all of them. Without gradients frames are written into their slots one after the
+    other, and each attends to the buffers as they then are. With gradients nothing is written in place, so
+    recomputing a block (activation checkpointing) gives the same again.
 
     With 8 bits a block's `Recall` is unpacked where that of the block before was, unless `keep_recalls`: one
     of them is as large as the block's memory in full, and writing to fresh memory takes four times as long.
@@ -295,38 +310,39 @@ class Advance:
         self._keep_recalls = keep_recalls
         self._unpacked: dict[tuple[str, torch.Size], Tensor] = {}
         self.in_place = not torch.is_grad_enabled()
-        self._single = self.in_place and frames == 1
-        planned = () if self._single else set(ages)  # a single frame is written straight into its slot
+        # Recalls that are kept must not be written over by the frames after them.
+        self._one_by_one = self.in_place and (frames == 1 or not keep_recalls)
+        planned = () if self._one_by_one else set(ages)
         self._plans = {age: plan_slots(age, frames, memory.capacity, memory.eviction) for age in planned}
         if self.in_place:
             memory._storage.ages = None
         else:
             memory._storage.in_graph = True
 
-    def recall(self, block: int, keys: Tensor, values: Tensor) -> tuple[Recall, LayerMemory]:
+    def arrivals(self, block: int, keys: Tensor, values: Tensor) -> Iterator[Arrival]:
         """What a block attends to when its new `keys` and `values` (B, M, H, Y, T, X, D) arrive.
 
-        In 8 bits the new frames are rounded too before they are attended to.
+        Either all frames at once or one after the other; a recall holds until the next one is asked for. In 8
+        bits the new frames are rounded too before they are attended to.
         """
         layers = self.memory._storage.layers
-        old = layers[block] if layers else None
-        if self.memory.bits is None:
-            return self._arrive(old, LayerMemory(keys, values))
-        recall, layer = self._arrive(old, LayerMemory(pack(keys), pack(values)))
-        seen = (self._unpack("keys", recall.keys, keys), self._unpack("values", recall.values, values))
-        return Recall(*seen, recall.visible), layer
+        old, packed = layers[block] if layers else None, self.memory.bits is not None
+        new = LayerMemory(pack(keys), pack(values)) if packed else LayerMemory(keys, values)
+        for arrival in self._one_by_one_into(old, new) if self._one_by_one else [self._chunk(old, new)]:
+            if packed:
+                _, recall, layer = arrival
+                seen = (
+                    self._unpack("keys", recall.keys, keys),
+                    self._unpack("values", recall.values, values),
+                )
+                yield Arrival(arrival.frames, Recall(*seen, recall.visible), layer)
+            else:
+                yield arrival
 
     def _unpack(self, kind: str, packed: Tensor, like: Tensor) -> Tensor:
         out = None if self._keep_recalls else self._unpacked.get((kind, packed.shape))
         self._unpacked[kind, packed.shape] = unpacked = unpack(packed, like.dtype, out)
         return unpacked
-
-    def _arrive(self, old: LayerMemory | None, new: LayerMemory) -> tuple[Recall, LayerMemory]:
-        if self._single:
-            return self._step(old, new)
-        filled = min(max(self.ages), self.memory.capacity)
-        past = None if old is None else LayerMemory(*(t.narrow(SLOT_DIM, 0, filled) for t in old))
-        return self._chunk(past, new)
 
     def result(self, layers: list[LayerMemory]) -> StreamMemory:
         """The memory after the frames; `layers` are the second values of `recall`, in order."""
@@ -339,16 +355,21 @@ class Advance:
         storage.layers, storage.ages = layers, ages
         return replace(self.memory, ages=ages, layout=self.layout, _storage=storage)
 
-    def _step(self, old: LayerMemory | None, arrived: LayerMemory) -> tuple[Recall, LayerMemory]:
-        """One frame, written into its slot: the buffers themselves are what it attends to."""
-        pairs = zip(old or (None, None), arrived, strict=True)
-        layer = LayerMemory(*(self._buffer(before, new) for before, new in pairs))
-        for streams, age in self._groups():
-            for buffer, new in zip(layer, arrived, strict=True):
-                write_frame(buffer[streams], new[streams], age, self.memory.capacity, self.memory.eviction)
-        filled = min(max(self.ages) + 1, self.memory.capacity)
-        recalled = LayerMemory(*(t.narrow(SLOT_DIM, 0, filled) for t in layer))
-        return Recall(*recalled, self._visible_ages(filled, arrived.keys.device)), layer
+    def _one_by_one_into(self, layer: LayerMemory | None, new: LayerMemory) -> Iterator[Arrival]:
+        """Frames written into their slots: the buffers themselves are what each attends to."""
+        capacity, eviction = self.memory.capacity, self.memory.eviction
+        pairs = zip(layer or (None, None), new, strict=True)
+        layer = LayerMemory(*(self._buffer(before, arrived) for before, arrived in pairs))
+        for t in range(self.frames):
+            ages = tuple(age + t for age in self.ages)
+            for streams, age in _groups(ages):
+                for buffer, arrived in zip(layer, new, strict=True):
+                    frame = arrived[streams].narrow(SLOT_DIM, t, 1)
+                    write_frame(buffer[streams], frame, age, capacity, eviction)
+            filled = min(max(ages) + 1, capacity)
+            recalled = LayerMemory(*(tensor.narrow(SLOT_DIM, 0, filled) for tensor in layer))
+            recall = Recall(*recalled, _visible_ages(ages, filled, new.keys.device))
+            yield Arrival(slice(t, t + 1), recall, layer)
 
     def _buffer(self, old: Tensor | None, new: Tensor) -> Tensor:
         """`old` if it has room for all slots, else a full-size buffer with its content."""
@@ -362,27 +383,30 @@ class Advance:
             buffer.narrow(SLOT_DIM, 0, old.shape[SLOT_DIM]).copy_(old)
         return buffer
 
-    def _groups(self) -> list[tuple[slice, int]]:
-        """Streams to write together: all at once if they are of one age, else one by one."""
-        if len(set(self.ages)) == 1:
-            return [(slice(None), self.ages[0])]
-        return [(slice(b, b + 1), age) for b, age in enumerate(self.ages)]
-
-    def _visible_ages(self, slots: int, device: torch.device) -> Tensor | None:
-        """(B, 1, slots) bool: streams younger than the oldest do not see slots they have not filled."""
-        if len(set(self.ages)) == 1 or min(self.ages) + 1 >= slots:
-            return None
-        ages = torch.tensor(self.ages)
-        return (torch.arange(slots) <= ages[:, None]).unsqueeze(1).to(device)
-
-    def _chunk(self, past: LayerMemory | None, new: LayerMemory) -> tuple[Recall, LayerMemory]:
+    def _chunk(self, old: LayerMemory | None, new: LayerMemory) -> Arrival:
         """Any number of frames, nothing written: the next memory is gathered from what was attended to."""
-        groups = self._groups()
+        filled = min(max(self.ages), self.memory.capacity)
+        past = None if old is None else LayerMemory(*(t.narrow(SLOT_DIM, 0, filled) for t in old))
+        groups, every = _groups(self.ages), slice(0, self.frames)
         if past is None or len(groups) == 1:
-            return recall_chunk(past, new, self._plans[self.ages[0]])
+            return Arrival(every, *recall_chunk(past, new, self._plans[self.ages[0]]))
         parts = []
         for streams, age in groups:
             filled = min(age, self.memory.capacity)
             own = LayerMemory(*(t[streams].narrow(SLOT_DIM, 0, filled) for t in past))
             parts.append(recall_chunk(own, LayerMemory(*(t[streams] for t in new)), self._plans[age]))
-        return join_chunks(parts, self.frames)
+        return Arrival(every, *join_chunks(parts, self.frames))
+
+
+def _groups(ages: tuple[int, ...]) -> list[tuple[slice, int]]:
+    """Streams to write together: all at once if they are of one age, else one by one."""
+    if len(set(ages)) == 1:
+        return [(slice(None), ages[0])]
+    return [(slice(b, b + 1), age) for b, age in enumerate(ages)]
+
+
+def _visible_ages(ages: tuple[int, ...], slots: int, device: torch.device) -> Tensor | None:
+    """(B, 1, slots) bool: streams younger than the oldest do not see slots they have not filled."""
+    if len(set(ages)) == 1 or min(ages) + 1 >= slots:
+        return None
+    return (torch.arange(slots) <= torch.tensor(ages)[:, None]).unsqueeze(1).to(device)

@@ -95,10 +95,8 @@ def visible_sources(plan: SlotPlan, sources: int, device: torch.device) -> Tenso
     """(1, T, S) bool mask of a plan; None when every new frame sees everything."""
     if all(len(row) == sources for row in plan.seen):
         return None
-    mask = torch.zeros(len(plan.seen), sources, dtype=torch.bool)
-    for frame, row in enumerate(plan.seen):
-        mask[frame, row] = True
-    return mask.unsqueeze(0).to(device, non_blocking=True)
+    mask = [[source in seen for source in range(sources)] for seen in map(set, plan.seen)]
+    return torch.tensor(mask).unsqueeze(0).to(device, non_blocking=True)
 
 
 def write_frame(buffer: Tensor, new: Tensor, age: int, capacity: int, eviction: str) -> None:
