@@ -68,8 +68,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run() -> None:
     """Entry point of the `svit` command."""
-    # Spinning, torch's threads would take the cores from decoding and encoding, and from each other.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Waiting threads of torch that spin for long take the cores from decoding and encoding; those that sleep
+    # at once wake up late, hundreds of times a frame. Some microseconds are in between.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "5000")
     logging.basicConfig(format="svit: warning: %(message)s")
     sys.exit(main())
 

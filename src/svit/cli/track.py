@@ -18,8 +18,12 @@ from svit.errors import OutputError, UsageError
 if TYPE_CHECKING:
     from svit.model.video_model import VideoModel
     from svit.types import FrameResult
+    from svit.video import Source
 
 SAMPLE = "one-by-one.mp4"
+
+CHUNK = 4
+"""Frames of a recording at once: more keeps two cores no busier, and takes more memory."""
 
 
 @dataclass
@@ -65,6 +69,12 @@ def track(
     memory_bits: Annotated[
         int | None, typer.Option(help="8 stores the memory in 8 bits; the default is the model's setting.")
     ] = None,
+    chunk: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Frames of a recording that the encoder takes at once (4); a camera's come singly."
+        ),
+    ] = None,
     no_video: Annotated[
         bool, typer.Option("--no-video", help="Write no video, only what else is asked for.")
     ] = False,
@@ -102,7 +112,8 @@ def track(
         raise UsageError("nothing to track; name a SOURCE, or give boxes with --detections")
     outputs = _choose_outputs(source, Outputs(output, mot, jsonl, sheet), no_video)
     options = {
-        "model": model, "device": device, "precision": precision, "memory_bits": memory_bits, "memory": memory
+        "model": model, "device": device, "precision": precision, "memory_bits": memory_bits,
+        "memory": memory, "chunk": chunk,
     }  # fmt: skip
     return _track(source, outputs, options | {"thresholds": thresholds}, every_frame, actions)
 
@@ -116,6 +127,7 @@ PICTURE_OPTIONS = {
     "precision": "--precision",
     "memory": "--memory",
     "memory_bits": "--memory-bits",
+    "chunk": "--chunk",
     "no_video": "--no-video",
     "every_frame": "--every-frame",
     "actions": "--actions",
@@ -204,6 +216,7 @@ def _track(
         advance("")
 
     with open_source(source, every_frame=every_frame) as frames, StopSignals() as stop:
+        options["chunk"] = _chunk(options.get("chunk"), frames)
         try:
             with (
                 source_bar(frames) as advance,
@@ -220,6 +233,13 @@ def _track(
             if tally.pace.frames:
                 _summarise(tally, outputs)
     return status
+
+
+def _chunk(asked: int | None, source: Source) -> int:
+    """How many frames the encoder takes at once: a camera's must not wait for each other."""
+    if asked is not None and asked > 1 and source.live:
+        raise UsageError(f"--chunk {asked} is for recordings; leave it away, a camera's frames come singly")
+    return asked or (1 if source.live else CHUNK)
 
 
 def _check_heads(model: VideoModel, actions: bool) -> None:
