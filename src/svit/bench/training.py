@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 
 from svit.bench.floor import synchronise
+from svit.bench.machine import has_bf16
 from svit.bench.references import has_references, reference
 from svit.bench.rows import Row, Say, Settings
 from svit.bench.turns import Times, Turns
@@ -80,11 +81,18 @@ class TrainCase:
 
 
 def rows(settings: Settings, say: Say) -> Iterator[Row]:
-    """`train_clip`: seconds per clip, whole step; the part `gradient` is forward and backward alone."""
+    """`train_clip` in the precision that `svit train` has by default, and `train_clip_fp32`.
+
+    Seconds per clip, whole step; the part `gradient` is forward and backward alone.
+    """
     case = TrainCase(threads=settings.threads)
     if settings.quick:
         case = replace(case, preset="tiny", size=64, frames=2)
-    yield train_row(case, rounds=1 if settings.quick else 2, say=say)
+    cases = {"train_clip": case}
+    if has_bf16():
+        cases = {"train_clip": replace(case, precision="bf16"), "train_clip_fp32": case}
+    for name, each in cases.items():
+        yield replace(train_row(each, rounds=1 if settings.quick else 2, say=say), name=name)
 
 
 def train_row(case: TrainCase, rounds: int, say: Say) -> Row:
