@@ -190,7 +190,7 @@ def test_an_unexpected_error_is_one_line_too_and_keeps_what_was_written(
         "svit.stream.Stream.chunk",
         lambda self, *arguments: fail(error)() if self._frames == 3 else chunk(self, *arguments),
     )
-    status, _, err = track(clip, *OUTPUTS)
+    status, _, err = track(clip, *OUTPUTS, "--chunk", "1")
     assert status == 1
     assert err.startswith("svit: ")
     assert err.count("\n") == 1

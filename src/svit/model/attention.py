@@ -85,7 +85,8 @@ class Attention(nn.Module):
         seen, arrivals = [], advance.arrivals(block, self._split_heads(key), self._split_heads(value))
         for arrival in arrivals:  # attended to at once: what comes next may be written over it
             seen.append(attend_memory(query[:, :, :, :, arrival.frames], arrival.recall))
-        return _join_heads(torch.cat(seen, 4)), arrival.recall, arrival.layer
+        joined = torch.cat(seen, 4) if len(seen) > 1 else seen[0]
+        return _join_heads(joined), arrival.recall, arrival.layer
 
     def _split_heads(self, windows: Tensor) -> Tensor:
         """(B, T, M, Y, X, C) -> (B, M, H, Y, T, X, D)."""
