@@ -103,10 +103,10 @@ class ActionConfig(Settings):
     """Frame token, temporal decoder and classifier (docs/model.md, "Actions")."""
 
     class_names: tuple[str, ...] = Field(min_length=1, description="one name per class; they must differ")
-    token: Literal["mean", "cls", "attention"] = Field(
+    token: Literal["mean", "cls", "attention", "change"] = Field(
         "mean",
-        description="what stands for a frame: the mean of the last map, CLIP's class token, or a learned "
-        "query's pick",
+        description="what stands for a frame: the mean of the last map, CLIP's class token, a learned query's "
+        "pick, or the mean and how much the memory changed",
     )
     decoder: Literal["bidirectional", "causal", "mean", "patch_query"] = Field(
         "bidirectional",
@@ -207,6 +207,8 @@ class ModelConfig(Settings):
         if action.decoder != "patch_query":
             if not encoder.outputs:
                 raise ValueError("an action head needs an output of the encoder; encoder.outputs is empty")
+            if action.token == "change" and not encoder.temporal:
+                raise ValueError("token change reads the memory; encoder.temporal is off, so there is none")
         elif not encoder.temporal:
             raise ValueError("patch_query reads the memory; encoder.temporal is off, so there is none")
         elif action.layers > encoder.depth:

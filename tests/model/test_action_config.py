@@ -39,6 +39,8 @@ def test_what_the_head_needs_of_the_encoder_is_checked() -> None:
     bare = {"pyramid": False, "detector": None, "encoder__outputs": ()}
     with pytest.raises(UsageError, match="an action head needs an output of the encoder"):
         preset("tiny", action={"class_names": NAMES}, **bare)
+    with pytest.raises(UsageError, match=r"token change reads the memory; encoder\.temporal is off"):
+        preset("tiny", encoder__temporal=False, action={"class_names": NAMES, "token": "change"})
     with pytest.raises(UsageError, match=r"patch_query reads the memory; encoder\.temporal is off"):
         preset("tiny", encoder__temporal=False, action={"class_names": NAMES, "decoder": "patch_query"})
 

@@ -115,6 +115,27 @@ def test_a_full_window_and_memory_change_nothing(tmp_path: Path) -> None:
     assert partial != pytest.approx(whole, rel=1e-6)
 
 
+def test_frozen_parts_stay_what_they_are_statistics_included_and_the_rest_learns(tmp_path: Path) -> None:
+    settings = {**MODEL, "action__depth": 1, "action__window": 3}
+    model = {"preset": "tiny", "settings": settings, "frozen": ["encoder", "pyramid"]}
+    experiment = experiment_of(tmp_path, model=model)
+    before = start_model(experiment, actions=["moves left", "moves right"])[0].state_dict()
+    training = Training(experiment, tmp_path / "run")
+    run_steps(training, 2)
+    after = training.trainer.model.state_dict()
+    changed = {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"detector", "action"}
+    assert any("running_mean" in name for name in before if name.startswith(("encoder", "pyramid")))
+
+
+def test_freezing_everything_or_something_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    every = {"preset": "tiny", "frozen": ["encoder", "pyramid", "detector", "action"]}
+    with pytest.raises(UsageError, match=r"model\.frozen leaves nothing to train"):
+        start_model(experiment_of(tmp_path / "a", model=every), actions=["a", "b"])
+    with pytest.raises(UsageError, match=r"model\.frozen"):
+        experiment_of(tmp_path / "b", model={"preset": "tiny", "frozen": ["neck"]})
+
+
 def test_clips_weights_decay_by_layer_and_vectors_and_embeddings_never_decay() -> None:
     settings = {"detector": None, "pyramid": False, "encoder__outputs": (11,), "action__token": "attention"}
     with torch.device("meta"):

@@ -174,11 +174,11 @@ def decoder_layers(config: ModelConfig) -> nn.ModuleList:
 
 
 def initialise(module: nn.Module) -> None:
-    """Fresh values for linear layers and learned tokens below `module`; norms keep 1 and 0."""
+    """Fresh values for linear layers and learned tokens below `module`; norms and frame tokens keep theirs."""
     for name, parameter in module.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(parameter)
-        elif "norm" not in name and "queries" not in name:
+        elif not any(other in name for other in ("norm", "queries", "change")):
             nn.init.normal_(parameter, std=_DEVIATION)
 
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from svit.model.change import change
 from svit.model.layers import from_windows, to_windows
 from svit.model.memory import Advance
 from svit.model.slots import LayerMemory, Recall
@@ -25,12 +26,14 @@ class Attended(NamedTuple):
         class_token: (B, T, C), or None without a class token.
         layer: the block's next memory; None without temporal attention.
         recall: what the new frames attended to in it; None likewise.
+        change: (B, T, C), see `svit.model.change`; None unless asked for.
     """
 
     tokens: Tensor
     class_token: Tensor | None
     layer: LayerMemory | None
     recall: Recall | None
+    change: Tensor | None
 
 
 class Attention(nn.Module):
@@ -38,6 +41,9 @@ class Attention(nn.Module):
 
     The temporal branch has its own query and output projections and a per-channel scale `alpha`; keys
     and values are shared with the in-frame branch.
+
+    Attributes:
+        says_change: also say how much changed over the remembered frames.
     """
 
     def __init__(self, width: int, heads: int, window: int, *, temporal: bool, memory_gradient: bool) -> None:
@@ -48,6 +54,7 @@ class Attention(nn.Module):
             temporal,
             memory_gradient,
         )
+        self.says_change = False
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         if temporal:
@@ -69,24 +76,27 @@ class Attention(nn.Module):
         if own is not None:
             seen = [from_windows(t, *grid).flatten(2, 3) for t in (key, value)]
             class_out = self.out(attend_class(own, seen[0], seen[1], self.heads))
-        layer = recall = None
+        layer = recall = changed = None
         if self.temporal:
-            seen_t, recall, layer = self._attend_memory(windows, key, value, advance, block)
+            seen_t, recall, layer, changed = self._attend_memory(windows, key, value, advance, block)
             out = torch.addcmul(out, self.alpha, self.out_t(from_windows(seen_t, *grid)))
-        return Attended(out, class_out, layer, recall)
+        return Attended(out, class_out, layer, recall, changed)
 
     def _attend_memory(
         self, windows: Tensor, key: Tensor, value: Tensor, advance: Advance, block: int
-    ) -> tuple[Tensor, Recall, LayerMemory]:
+    ) -> tuple[Tensor, Recall, LayerMemory, Tensor | None]:
         """What windows, keys and values (B, T, M, Y, X, C) recall, before its projection: the same shape."""
         if not self.memory_gradient:
             key, value = key.detach(), value.detach()
         query = self._split_heads(self.query_t(windows))
-        seen, arrivals = [], advance.arrivals(block, self._split_heads(key), self._split_heads(value))
+        seen, changes = [], []
+        arrivals = advance.arrivals(block, self._split_heads(key), self._split_heads(value))
         for arrival in arrivals:  # attended to at once: what comes next may be written over it
             seen.append(attend_memory(query[:, :, :, :, arrival.frames], arrival.recall))
+            changes += [change(arrival.recall)] if self.says_change else []
         joined = torch.cat(seen, 4) if len(seen) > 1 else seen[0]
-        return _join_heads(joined), arrival.recall, arrival.layer
+        changed = torch.cat(changes, 1) if changes else None
+        return _join_heads(joined), arrival.recall, arrival.layer, changed
 
     def _split_heads(self, windows: Tensor) -> Tensor:
         """(B, T, M, Y, X, C) -> (B, M, H, Y, T, X, D)."""

@@ -34,6 +34,7 @@ class BlockOutput(NamedTuple):
     class_token: Tensor | None
     layer: LayerMemory | None
     recall: Recall | None
+    change: Tensor | None
 
 
 class Encoding(NamedTuple):
@@ -43,12 +44,14 @@ class Encoding(NamedTuple):
         stages: per output a map (B, T, C, Y, X) after its norm.
         class_token: (B, T, C) after the last output's norm; None without a class token.
         recalls: what the last blocks attended to in the memory, as many as were asked for.
+        change: (B, T, C) of the last block, see `svit.model.change`; None unless the encoder was built for it.
         memory: after the frames.
     """
 
     stages: list[Tensor]
     class_token: Tensor | None
     recalls: list[Recall]
+    change: Tensor | None
     memory: StreamMemory
 
 
@@ -75,16 +78,16 @@ class Block(nn.Module):
     def forward(self, x_BTYXC: Tensor, advance: Advance, class_BTC: Tensor | None = None) -> BlockOutput:
         """Tokens (B, T, Y, X, C), and a class token (B, T, C) if there is one -> the same, and memory."""
         if class_BTC is None:
-            out, _, layer, recall = self.attention(self.norm1(x_BTYXC), advance, self.index)
+            out, _, *memory = self.attention(self.norm1(x_BTYXC), advance, self.index)
             x = x_BTYXC + self.drop_path(out)
             x = x + self.drop_path(self.mlp(self.norm2(x)))
-            return BlockOutput(self.residual(x), None, layer, recall)
-        out, class_out, layer, recall = self.attention(
+            return BlockOutput(self.residual(x), None, *memory)
+        out, class_out, *memory = self.attention(
             self.norm1(x_BTYXC), advance, self.index, self.norm1(class_BTC)
         )
         x, token = self._add(x_BTYXC, out, class_BTC, class_out)
         x, token = self._add(x, self.mlp(self.norm2(x)), token, self.mlp(self.norm2(token)))
-        return BlockOutput(self.residual(x), token, layer, recall)
+        return BlockOutput(self.residual(x), token, *memory)
 
     def _add(self, x: Tensor, out: Tensor, token: Tensor, token_out: Tensor) -> tuple[Tensor, Tensor]:
         """Adds a branch to the tokens (B, T, Y, X, C) and the class token (B, T, C): to both or to none."""
@@ -102,12 +105,15 @@ class Encoder(nn.Module):
         config: its settings.
         class_token: carry CLIP's class token along. It attends to all tokens of its frame and is attended to
             by them, as in CLIP; it has no part in the temporal attention, the memory and the convolutions.
+        change: the last block says how much changed over the frames it remembers.
 
     Attributes:
         checkpointing: recompute the blocks in the backward pass to save activations; changes no number.
     """
 
-    def __init__(self, config: EncoderConfig, *, class_token: bool = False) -> None:
+    def __init__(
+        self, config: EncoderConfig, *, class_token: bool = False, change: bool = False
+    ) -> None:
         super().__init__()
         self.config = config
         self.checkpointing = False
@@ -121,6 +127,7 @@ class Encoder(nn.Module):
             self.class_position = nn.Parameter(scale * torch.randn(config.width))
         self.norm_in = LayerNorm(config.width)
         self.blocks = nn.ModuleList(Block(config, i) for i in range(config.depth))
+        cast(Block, self.blocks[-1]).attention.says_change = change
         self.norms = nn.ModuleDict({str(i): LayerNorm(config.width) for i in config.outputs})
         _initialise(self)
 
@@ -155,16 +162,16 @@ class Encoder(nn.Module):
         stages: list[Tensor] = []
         layers: list[LayerMemory] = []
         recalled: list[Recall] = []
-        class_token = None
+        class_token = change = None
         for block in (cast(Block, block) for block in self.blocks):
-            x, token, layer, recall = self._run(block, x, advance, token)
+            x, token, layer, recall, change = self._run(block, x, advance, token)
             layers += [] if layer is None else [layer]
             recalled += [recall] if recall and len(self.blocks) - block.index <= recalls else []
             if str(block.index) in self.norms:
                 norm = self.norms[str(block.index)]
                 stages.append(norm(x).permute(0, 1, 4, 2, 3))
                 class_token = None if token is None else norm(token)
-        return Encoding(stages, class_token, recalled, advance.result(layers))
+        return Encoding(stages, class_token, recalled, change, advance.result(layers))
 
     def check(self, frames: Tensor) -> None:
         """Raises UsageError unless these are normalised frames (B, T, 3, H, W) of whole patches."""

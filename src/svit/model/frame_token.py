@@ -15,16 +15,23 @@ from svit.model.encoder import Encoding
 
 
 class FrameToken(nn.Module):
-    """The mean of the last map, CLIP's class token, or attention of a learned query over the map.
+    """The mean of the last map, CLIP's class token, attention of a learned query, or the mean and the change.
 
     The map is that of the last output, after its norm. Pixels that only fill the frame up to whole patches
-    count as they are.
+    count as they are. `change` adds to the mean a projection of how much the memory changed
+    (`svit.model.change`).
     """
 
-    def __init__(self, kind: Literal["mean", "cls", "attention"], width: int, heads: int) -> None:
+    def __init__(
+        self, kind: Literal["mean", "cls", "attention", "change"], width: int, heads: int
+    ) -> None:
         super().__init__()
         self.kind = kind
         self.pool = AttentionPool(width, heads) if kind == "attention" else None
+        self.change: nn.Linear | None = None
+        if kind == "change":
+            self.change = nn.Linear(width, width)
+            nn.init.normal_(self.change.weight, std=width**-0.5)  # as large as the mean, or it is overlooked
 
     def forward(self, encoding: Encoding) -> Tensor:
         """(B, T, C)."""
@@ -33,7 +40,14 @@ class FrameToken(nn.Module):
                 raise UsageError("this encoder has no class token")
             return encoding.class_token
         last = encoding.stages[-1]
-        return last.mean((-2, -1)) if self.pool is None else self.pool(last)
+        if self.pool is not None:
+            return self.pool(last)
+        mean = last.mean((-2, -1))
+        if self.change is None:
+            return mean
+        if encoding.change is None:
+            raise UsageError("this encoder does not say what changed")
+        return mean + self.change(encoding.change.to(mean.dtype))
 
 
 class AttentionPool(nn.Module):

@@ -60,8 +60,8 @@ class VideoModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        class_token = config.action is not None and config.action.token == "cls"
-        self.encoder = Encoder(config.encoder, class_token=class_token)
+        token = None if config.action is None else config.action.token
+        self.encoder = Encoder(config.encoder, class_token=token == "cls", change=token == "change")
         self.pyramid = Pyramid(config.encoder.width) if config.pyramid else None
         self.detector: Detector | None = None
         if self.pyramid is not None and config.detector is not None:

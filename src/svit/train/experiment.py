@@ -22,6 +22,7 @@ from svit.data.scenes import SourceConfig
 from svit.errors import UsageError
 
 Logger = Literal["tensorboard", "wandb"]
+Part = Literal["encoder", "pyramid", "detector", "action"]
 
 
 class ModelChoice(Settings):
@@ -36,6 +37,9 @@ class ModelChoice(Settings):
         None, description="weights to start from: CLIP's (for the encoder) or a checkpoint; none is random"
     )
     new_head: bool = Field(False, description="start the action head anew, whatever `start` has of one")
+    frozen: tuple[Part, ...] = Field(
+        (), description="encoder, pyramid, detector, action: parts that stay what they are, statistics included"
+    )
 
     @field_validator("settings")
     @classmethod

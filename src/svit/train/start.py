@@ -19,7 +19,7 @@ def start_model(
 ) -> tuple[VideoModel, str]:
     """The model to train, on the CPU in fp32, and where its weights came from, in words.
 
-    A head that the experiment has no data for is frozen, and stays what it is.
+    A head that the experiment has no data for is frozen, as `model.frozen` is, and stays what it is.
 
     Args:
         experiment: the settings.
@@ -29,7 +29,7 @@ def start_model(
 
     Raises:
         WeightsError: the file to start from is missing, damaged, or of another model.
-        UsageError: there are boxes to learn from, and the model has no detector.
+        UsageError: there are boxes to learn from, and the model has no detector; or nothing is left to train.
     """
     config, tasks = experiment.model_settings(actions), experiment.data.tasks
     if config.detector is None and "detection" in tasks:
@@ -37,13 +37,13 @@ def start_model(
     torch.manual_seed(experiment.seed)
     model = build(config)
     origin = _start(model, experiment) if fresh else "weights: of the checkpoint"
-    for part, task in (
-        (model.pyramid, "detection"),
-        (model.detector, "detection"),
-        (model.action, "actions"),
-    ):
-        if part is not None and task not in tasks:
+    without_data = [] if "detection" in tasks else ["pyramid", "detector"]
+    without_data += [] if "actions" in tasks else ["action"]
+    for name in {*without_data, *experiment.model.frozen}:
+        if (part := getattr(model, name)) is not None:
             part.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UsageError("model.frozen leaves nothing to train")
     return model, origin
 
 

@@ -95,6 +95,9 @@ class Trainer:
         model.encoder.checkpointing = experiment.checkpointing
         self.tasks, self.actions = experiment.data.tasks, experiment.data.actions
         loss: nn.Module = ClipLoss(model, self.actions.partial.early if self.actions else 0.0).train()
+        for part in model.children():
+            if not any(parameter.requires_grad for parameter in part.parameters()):
+                part.eval()  # running statistics are weights too
         if engine.num_processes > 1 and engine.device.type == "cuda":
             loss = nn.SyncBatchNorm.convert_sync_batchnorm(loss)  # type: ignore[no-untyped-call]
         settings = experiment.optimiser
