@@ -105,8 +105,8 @@ class ActionConfig(Settings):
     class_names: tuple[str, ...] = Field(min_length=1, description="one name per class; they must differ")
     token: Literal["mean", "cls", "attention", "change"] = Field(
         "mean",
-        description="what stands for a frame: the mean of the last map, CLIP's class token, a learned query's "
-        "pick, or the mean and how much the memory changed",
+        description="what stands for a frame: the mean of the last map, CLIP's class token, a learned "
+        "query's pick, or the mean and how much the memory changed",
     )
     decoder: Literal["bidirectional", "causal", "mean", "patch_query"] = Field(
         "bidirectional",

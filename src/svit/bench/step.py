@@ -19,6 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from svit.allocator import give_back_freed_memory
 from svit.bench.alone import GIB, require_memory
 from svit.bench.floor import Product, Watch, synchronise, time_products
 from svit.bench.references import reference
@@ -76,6 +77,7 @@ def our_step(case: StepCase, repeats: int) -> Times:
     model = case.model()
     frames = case.frames(repeats + 1)
     memory = full_memory(model.encoder, frames[0], case.memory, case.memory_bits)
+    give_back_freed_memory()
     times = Times(memory_bytes=memory.nbytes)
     with Watch() as watch:
         _, memory = model.detect(frames[0][None, None], memory)
@@ -158,10 +160,19 @@ def full_memory(
     """
     _, seen = encoder(frame[None, None], StreamMemory(1, bits=bits))
     require_memory(int(1.1 * capacity * seen.nbytes) + MODEL_BYTES)
-    state = seen.state_dict()
-    for name, tensor in state.items():
-        if isinstance(tensor, Tensor):  # one frame seen `capacity` times over: a view until it is loaded
-            state[name] = tensor.expand(*tensor.shape[:SLOT_DIM], capacity, *tensor.shape[SLOT_DIM + 1 :])
+    # Not `state_dict`, which copies, and nothing is kept: the peak is to be that of a step, not of this.
+    give_back_freed_memory()
+    layers = {
+        f"layers.{block}.{kind}": tensor.expand(_slots(tensor, capacity))
+        for block, layer in enumerate(seen.layers)
+        for kind, tensor in layer._asdict().items()
+    }
+    settings = {"eviction": seen.eviction, "bits": seen.bits, "layout": seen.layout}
     memory = StreamMemory(capacity)
-    memory.load_state_dict({**state, "capacity": capacity, "ages": [capacity]})
+    memory.load_state_dict({**layers, **settings, "capacity": capacity, "ages": [capacity]})
     return memory
+
+
+def _slots(tensor: Tensor, capacity: int) -> tuple[int, ...]:
+    """The shape of keys or values (B, M, H, Y, 1, X, D) of one frame, with room for `capacity`."""
+    return (*tensor.shape[:SLOT_DIM], capacity, *tensor.shape[SLOT_DIM + 1 :])

@@ -16,13 +16,13 @@ def models() -> None:
 
     from svit.weights import describe_models
 
-    table = Table("model", "parameters", "input", "memory", "finds", "weights", box=None, pad_edge=False)
+    columns = ("model", "parameters", "input", "memory", "finds", "recognises", "weights")
+    table = Table(*columns, box=None, pad_edge=False)
     for row in describe_models():
         size = f"{row.long_side}x{row.short_side}"
         weights = row.weights or "none: train them, or convert a checkpoint"
-        table.add_row(
-            row.name, f"{row.parameters / 1e6:.1f} M", size, str(row.memory), ", ".join(row.classes), weights
-        )
+        heads = ", ".join(row.classes), ", ".join(row.actions)
+        table.add_row(row.name, f"{row.parameters / 1e6:.1f} M", size, str(row.memory), *heads, weights)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 

@@ -15,11 +15,12 @@ from svit.errors import UsageError
 from svit.evaluate.action_evaluation import ActionEvaluation, score_answers
 from svit.evaluate.action_folder import ActionFolder, video_name
 from svit.evaluate.action_pass import ActionJob, VideoPiece
-from svit.evaluate.run_files import RESULTS, fingerprint
+from svit.evaluate.run_files import RESULTS
 from svit.evaluate.shards import joined_ranks
 from svit.evaluate.workers import run_alone, run_in_workers
 from svit.model.video_model import VideoModel
 from svit.types import Progress, no_progress
+from svit.weights.files import fingerprint
 
 PREDICTIONS = "predictions.jsonl"
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import IO, Any, ClassVar
 
 import numpy as np
-import torch
 
 from svit.errors import OutputError, UsageError
 from svit.video.output import PartFile, output_error
@@ -121,15 +120,6 @@ class RunFiles:
                     path.unlink(missing_ok=True)
         for name in (RESULTS, SETTINGS):
             (self.path / name).unlink(missing_ok=True)
-
-
-def fingerprint(tensors: dict[str, torch.Tensor]) -> str:
-    """Tells weights from others: a hash of every tensor's name, type, shape and values."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 @contextmanager

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from torch import nn
 
 from svit.data.datasets import EvalSequence
-from svit.evaluate.run_files import RunFiles, fingerprint, whole_file
+from svit.evaluate.run_files import RunFiles, whole_file
+from svit.weights.files import fingerprint
 
 DETECTIONS, ONLINE, TRACKS = "detections", "online", "tracks"
 

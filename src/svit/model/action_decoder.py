@@ -174,7 +174,7 @@ def decoder_layers(config: ModelConfig) -> nn.ModuleList:
 
 
 def initialise(module: nn.Module) -> None:
-    """Fresh values for linear layers and learned tokens below `module`; norms and frame tokens keep theirs."""
+    """Fresh values for linear layers and learned tokens below `module`; norms and `change` keep theirs."""
     for name, parameter in module.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(parameter)

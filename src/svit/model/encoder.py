@@ -44,7 +44,7 @@ class Encoding(NamedTuple):
         stages: per output a map (B, T, C, Y, X) after its norm.
         class_token: (B, T, C) after the last output's norm; None without a class token.
         recalls: what the last blocks attended to in the memory, as many as were asked for.
-        change: (B, T, C) of the last block, see `svit.model.change`; None unless the encoder was built for it.
+        change: (B, T, C) of the last block, see `svit.model.change`; None unless the encoder says it.
         memory: after the frames.
     """
 
@@ -111,9 +111,7 @@ class Encoder(nn.Module):
         checkpointing: recompute the blocks in the backward pass to save activations; changes no number.
     """
 
-    def __init__(
-        self, config: EncoderConfig, *, class_token: bool = False, change: bool = False
-    ) -> None:
+    def __init__(self, config: EncoderConfig, *, class_token: bool = False, change: bool = False) -> None:
         super().__init__()
         self.config = config
         self.checkpointing = False

@@ -22,9 +22,7 @@ class FrameToken(nn.Module):
     (`svit.model.change`).
     """
 
-    def __init__(
-        self, kind: Literal["mean", "cls", "attention", "change"], width: int, heads: int
-    ) -> None:
+    def __init__(self, kind: Literal["mean", "cls", "attention", "change"], width: int, heads: int) -> None:
         super().__init__()
         self.kind = kind
         self.pool = AttentionPool(width, heads) if kind == "attention" else None

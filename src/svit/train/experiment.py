@@ -38,7 +38,8 @@ class ModelChoice(Settings):
     )
     new_head: bool = Field(False, description="start the action head anew, whatever `start` has of one")
     frozen: tuple[Part, ...] = Field(
-        (), description="encoder, pyramid, detector, action: parts that stay what they are, statistics included"
+        (),
+        description="encoder, pyramid, detector, action: parts that stay what they are, statistics included",
     )
 
     @field_validator("settings")

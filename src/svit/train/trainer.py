@@ -13,9 +13,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from svit.allocator import keep_freed_memory
 from svit.data.augment.multiscale import scale_for
 from svit.model.video_model import VideoModel
-from svit.train.allocator import keep_freed_memory
 from svit.train.batches import LoadedBatch, actions_to_device, to_device
 from svit.train.experiment import Experiment, Task
 from svit.train.objective import ACTION_PARTS, PARTS, ActionBatch, Batch, ClipLoss, pieces

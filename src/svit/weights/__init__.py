@@ -10,6 +10,7 @@ from svit.weights.clip import initialise_from_clip, load_clip
 from svit.weights.device import Precision, pick_device, pick_dtype
 from svit.weights.heads import add_action_head, copy_weights, replace_action_head
 from svit.weights.official import load_official
+from svit.weights.parts import save_head
 from svit.weights.report import LoadReport
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "pick_dtype",
     "replace_action_head",
     "save",
+    "save_head",
 ]

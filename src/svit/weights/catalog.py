@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,12 +17,15 @@ from svit.weights.device import Precision, pick_device, pick_dtype
 from svit.weights.files import Contents, read_file
 from svit.weights.fill import blank_model
 from svit.weights.official import is_official, model_from_official
+from svit.weights.parts import bundled_path, whole
 from svit.weights.report import LoadReport
 
 DEFAULT_MODEL = "tiny-person"
 """The weights that come with svit."""
 
-_BUNDLED = {DEFAULT_MODEL: DEFAULT_MODEL, "tiny": DEFAULT_MODEL}
+_ACTIONS = "tiny-person-actions"
+
+_BUNDLED = {DEFAULT_MODEL: DEFAULT_MODEL, "tiny": DEFAULT_MODEL, _ACTIONS: _ACTIONS}
 """A name that `load` takes -> the file in `assets/`."""
 
 
@@ -37,6 +39,7 @@ class ModelSummary:
         short_side, long_side: limits of the input's sides, pixels.
         memory: frames remembered, the current one included.
         classes: what its detector finds; empty without a detector.
+        actions: what its action head tells apart; empty without one.
         weights: the bundled weights that `load` takes for this name; None if there are none.
     """
 
@@ -46,6 +49,7 @@ class ModelSummary:
     long_side: int
     memory: int
     classes: tuple[str, ...]
+    actions: tuple[str, ...]
     weights: str | None
 
 
@@ -58,7 +62,7 @@ def load(
     """A trained model in evaluation mode.
 
     Args:
-        name_or_path: bundled weights (`tiny-person`, or their preset `tiny`), or a checkpoint of svit or of
+        name_or_path: bundled weights (`tiny-person`, or their preset `tiny`; `tiny-person-actions`), or a checkpoint of svit or of
             the official S-ViT; an official one that differs from the published heads, window or stages is
             opened by `svit.weights.load_official`.
         device: "cpu", "cuda", ...; None or "auto" is CUDA if there is a device, else the CPU.
@@ -112,8 +116,8 @@ def convert(source: str | Path, target: str | Path, half: bool = False, **offici
 def describe_models() -> list[ModelSummary]:
     """The bundled weights, then the presets, smallest first."""
     presets = [_summary(name, preset(name)) for name in preset_names()]
-    path = _bundled_path(DEFAULT_MODEL)
-    bundled = [_summary(DEFAULT_MODEL, own_config(read_file(path)))] if path.is_file() else []
+    paths = {name: bundled_path(name) for name in (DEFAULT_MODEL, _ACTIONS)}
+    bundled = [_summary(name, own_config(read_file(path))) for name, path in paths.items() if path.is_file()]
     return bundled + sorted(presets, key=lambda row: row.parameters)
 
 
@@ -126,26 +130,23 @@ def _summary(name: str, config: ModelConfig) -> ModelSummary:
         config.input.long_side,
         config.encoder.memory,
         config.detector.class_names if config.detector else (),
-        weights if weights and _bundled_path(weights).is_file() else None,
+        config.action.class_names if config.action else (),
+        weights if weights and bundled_path(weights).is_file() else None,
     )
 
 
 def _trained_model(contents: Contents, official: dict[str, Any]) -> tuple[VideoModel, LoadReport]:
     """The model of a svit or official checkpoint."""
     if CONFIG_KEY in contents.metadata or not is_official(contents):
-        return model_from_own(contents)
+        return model_from_own(whole(contents))
     return model_from_official(contents, **official)
-
-
-def _bundled_path(name: str) -> Path:
-    return Path(str(resources.files("svit").joinpath(f"assets/{name}.safetensors")))
 
 
 def _find(name_or_path: str | Path) -> Path:
     """The file that a name or path means."""
     name = str(name_or_path)
     if name in _BUNDLED:
-        bundled = _bundled_path(_BUNDLED[name])
+        bundled = bundled_path(_BUNDLED[name])
         if not bundled.is_file():
             raise WeightsError(f"the bundled weights '{bundled.stem}' are not installed; reinstall svit")
         return bundled

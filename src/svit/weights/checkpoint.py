@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -34,11 +35,22 @@ def save(model: VideoModel, path: str | Path, half: bool = False) -> None:
     Raises:
         OutputError: the file cannot be written, or has another suffix.
     """
+    write_tensors(path, model.state_dict(), {CONFIG_KEY: model.config.model_dump_json()}, half)
+
+
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], half: bool
+) -> None:
+    """Writes what `save` writes, of any tensors.
+
+    Raises:
+        OutputError: as in `save`.
+    """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise OutputError(f"cannot write {path}: checkpoints are written as .safetensors")
-    tensors = {name: _stored(tensor, half) for name, tensor in model.state_dict().items()}
-    _write(path, tensors, {CONFIG_KEY: model.config.model_dump_json(), "format": "pt"})
+    stored = {name: _stored(tensor, half) for name, tensor in tensors.items()}
+    _write(path, stored, {**metadata, "format": "pt"})
 
 
 def own_config(contents: Contents) -> ModelConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import re
 import warnings
@@ -71,6 +72,15 @@ def unwrap(content: object, source: str) -> Contents:
         raise WeightsError(f"{source} is no checkpoint of named tensors: {found}")
     tensors = {str(key): value for key, value in content.items()}
     return Contents(source, tensors, metadata if isinstance(metadata, Mapping) else {})
+
+
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """Tells weights from others: a hash of every tensor's name, type, shape and values."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _head(path: Path) -> bytes:
