@@ -1,4 +1,4 @@
-"""The same recognition with several seeds: mean and spread of its scores, and all answers in one confusion matrix.
+"""One recognition trained with several seeds: mean and spread of its scores, and all answers by class.
 
     python runs/fight.py outputs/fight/memory-8 outputs/fight/memory-1
 
@@ -33,7 +33,7 @@ def main() -> None:
     for name, results in series.items():
         classes = list(results[0]["classes"])
         answers = np.sum([result["confusion"] for result in results], axis=0)
-        print(f"\n| {name}: class, answers of all seeds | {' | '.join(classes)} |\n|{' --- |' * (1 + len(classes))}")
+        print(f"\n| {name}, answers of all seeds | {' | '.join(classes)} |\n|{' --- |' * (1 + len(classes))}")
         for right, row in zip(classes, answers, strict=True):
             print(f"| {right} | {' | '.join(map(str, row))} |")
 

@@ -62,9 +62,9 @@ def load(
     """A trained model in evaluation mode.
 
     Args:
-        name_or_path: bundled weights (`tiny-person`, or their preset `tiny`; `tiny-person-actions`), or a checkpoint of svit or of
-            the official S-ViT; an official one that differs from the published heads, window or stages is
-            opened by `svit.weights.load_official`.
+        name_or_path: bundled weights (`tiny-person`, or their preset `tiny`; `tiny-person-actions`), or a
+            checkpoint of svit or of the official S-ViT; an official one that differs from the published
+            heads, window or stages is opened by `svit.weights.load_official`.
         device: "cpu", "cuda", ...; None or "auto" is CUDA if there is a device, else the CPU.
         precision: of the weights: None or "fp32", "bf16", "fp16". Frames and memory take the same.
         memory_bits: 8 stores what streams remember in 8 bits, whatever the precision; None is the model's
