@@ -40,9 +40,9 @@ def main() -> None:
 
 def results_of(folder: Path) -> list[dict[str, Any]]:
     """Of each seed."""
-    paths = sorted(folder.glob("*/eval/results.json"))
+    paths = sorted(folder.glob("*/scores/results.json"))
     if not paths:
-        raise SystemExit(f"{folder}: no SEED/eval/results.json")
+        raise SystemExit(f"{folder}: no SEED/scores/results.json")
     return [json.loads(path.read_text()) for path in paths]
 
 

@@ -14,11 +14,11 @@ for memory in 8 1; do
   for seed in $seeds; do
     run=$output/memory-$memory/$seed
     svit train fight "data.root=$output" "output=$run" "seed=$seed" "model.settings.encoder.memory=$memory"
-    svit eval "$output/fight.json" --checkpoint "$run/fight.safetensors" -o "$run/eval" > /dev/null
+    svit eval "$output/fight.json" --checkpoint "$run/fight.safetensors" -o "$run/scores" > /dev/null
   done
 done
 for seed in $seeds; do  # trained with a memory, scored without
   run=$output/memory-8/$seed
-  svit eval "$output/fight.json" --checkpoint "$run/fight.safetensors" --memory 1 -o "$output/cut/$seed/eval" > /dev/null
+  svit eval "$output/fight.json" --checkpoint "$run/fight.safetensors" --memory 1 -o "$output/cut/$seed/scores" > /dev/null
 done
 python runs/fight.py "$output"/{memory-8,cut,memory-1}

@@ -52,7 +52,7 @@ def test_a_filled_memory_is_that_of_a_stream_that_saw_the_frame_as_often():
 
 
 def test_chunks_and_steps_find_the_same():
-    seconds, difference = chunks_and_steps(2, 1, 1, QUICK, "cpu")
+    seconds, difference = chunks_and_steps(2, 1, 1, QUICK, "cpu", "fp32")
     assert positive(seconds["chunk"], 1)
     assert positive(seconds["step"], 1)
     assert difference < 0.01
@@ -153,7 +153,7 @@ def test_without_the_references_rows_have_no_speedup_and_a_line_says_so(tmp_path
     monkeypatch.setattr(run, "has_references", lambda: False)
     monkeypatch.setattr(model, "has_references", lambda: False)
     monkeypatch.setattr("svit.bench.turns.alone", lambda work, *args: Alone(work(*args), 1))
-    monkeypatch.setattr(model, "chunk_row", lambda *_: Row("chunk", "left out here"))
+    monkeypatch.setattr(model.chunk, "rows", lambda *_: [Row("chunk", "left out here")])
     warned = []
     rows = list(run.measure(["model"], ["cpu"], QUICK, lambda _: None, warned.append))
     assert warned[0] == MISSING

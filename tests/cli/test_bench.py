@@ -67,8 +67,8 @@ def test_all_areas_give_all_rows_with_finite_numbers(tmp_path):
     target = tmp_path / "bench.json"
     assert main(["bench", "--quick", "--device", "cpu", "--threads", "1", "--json", str(target)]) == 0
     rows = {row["name"]: row for row in json.loads(target.read_text())["rows"]}
-    # The last is there where training's own precision is another one.
-    assert tuple(name for name in rows if name != "train_clip_fp32") == CPU_ROWS
+    # Two are there where the processor multiplies bf16.
+    assert tuple(name for name in rows if name not in ("train_clip_fp32", "chunk_fp32")) == CPU_ROWS
     assert all(finite(value) for row in rows.values() for value in row.values())
     assert rows["base_step_fp32"]["speedup"] > 0
     assert rows["base_step_fp32"]["floor_ratio"] > 0

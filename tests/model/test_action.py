@@ -21,7 +21,11 @@ from svit.model.video_model import VideoModel
 
 HEADS = [
     *((decoder, "mean") for decoder in DECODERS),
-    *((decoder, token) for decoder in ("bidirectional", "causal") for token in ("cls", "attention", "change")),
+    *(
+        (decoder, token)
+        for decoder in ("bidirectional", "causal")
+        for token in ("cls", "attention", "change")
+    ),
 ]
 
 

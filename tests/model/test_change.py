@@ -72,7 +72,8 @@ def test_gradients_reach_the_encoder_with_memory_gradient_alone_and_are_finite()
 def test_is_computed_only_where_it_is_asked_for() -> None:
     model = action_model(token="mean")
     assert model.encoder.encode(scenes(model)).change is None
+    wrong = action_model(token="change")
+    wrong.encoder = Encoder(wrong.config.encoder)
+    frames = scenes(wrong)
     with pytest.raises(UsageError, match="does not say what changed"):
-        wrong = action_model(token="change")
-        wrong.encoder = Encoder(wrong.config.encoder)
-        wrong.classify(scenes(wrong))
+        wrong.classify(frames)

@@ -97,6 +97,14 @@ def test_the_precision_is_that_of_all_weights(saved: Path, precision: str | None
         weights.load(saved, device="cpu", precision="bf61")
 
 
+def test_auto_is_bf16_where_the_processor_multiplies_it(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for flags, dtype in (({"avx512_bf16"}, torch.bfloat16), ({"avx2"}, torch.float32)):
+        monkeypatch.setattr("svit.weights.device.processor", lambda found=flags: ("a processor", found))
+        model = weights.load(saved, device="cpu", precision="auto")
+        assert model.encoder.positions.dtype == dtype
+        assert weights.pick_dtype("auto", "meta") == torch.float32, "only where it is known to help"
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_detection_runs_in_low_precision_and_finds_much_the_same(tmp_path: Path, precision: str) -> None:
     torch.manual_seed(1)

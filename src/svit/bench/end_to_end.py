@@ -18,32 +18,38 @@ from svit.bench.rows import CannotMeasureError, Row, Say, Settings, timed_row
 
 
 def rows(settings: Settings, say: Say) -> Iterator[Row]:
-    """`tiny_end_to_end`: seconds per frame with an annotated video; without one among the details."""
+    """`tiny_end_to_end`, in the precision `auto`; without a video, and in fp32, among the details."""
     rounds, frames = (1, 6) if settings.quick else (2, 100)
-    with_video, without = [], []
+    with_video, without, exact = [], [], []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="svit-bench-")))
         clip = stack.enter_context(sample_clip())
         if settings.quick:
             clip = alone(shorten, clip, folder / "short.mp4", frames).result
-        texts = ["--mot", str(folder / "tracks.txt")]
+        texts = ["--mot", str(folder / "tracks.txt"), "--precision"]
+        video = ["-o", str(folder / "tracks.mp4")]
         for _ in range(rounds):
             say("svit track with a video")
-            with_video.append(_track([str(clip), "-o", str(folder / "tracks.mp4"), *texts], settings.threads))
+            with_video.append(_track([str(clip), *video, *texts, "auto"], settings.threads))
             say("svit track --no-video")
-            without.append(_track([str(clip), "--no-video", *texts], settings.threads))
+            without.append(_track([str(clip), "--no-video", *texts, "auto"], settings.threads))
+        say("svit track in fp32")
+        exact.append(_track([str(clip), *video, *texts, "fp32"], settings.threads))
         say("stage by stage")
         stages = alone(time_stages, clip, folder / "stages.mp4", frames, settings.threads).result
     seconds = [1 / frame_rate(ran) for ran in with_video]
     rate = statistics.median(frame_rate(ran) for ran in with_video)
     yield replace(
         timed_row(
-            "tiny_end_to_end", "svit track of the sample clip, 768x432, with video, per frame", seconds
+            "tiny_end_to_end",
+            "svit track --precision auto, sample clip, 768x432, with video, per frame",
+            seconds,
         ),
         peak_bytes=max(ran.peak_bytes for ran in with_video),
         details={
             "frames_per_second": rate,
             "no_video_frames_per_second": statistics.median(frame_rate(ran) for ran in without),
+            "fp32_frames_per_second": statistics.median(frame_rate(ran) for ran in exact),
             "part_seconds": stages,
         },
     )
@@ -92,7 +98,8 @@ def time_stages(clip: Path, target: Path, frames: int, threads: int) -> dict[str
     from svit.weights import DEFAULT_MODEL, load
 
     torch.set_num_threads(threads)
-    model, spent = load(DEFAULT_MODEL, "cpu"), Spent()
+    model, spent = load(DEFAULT_MODEL, "cpu", "auto"), Spent()
+    weight = model.encoder.positions
     config, painter, memory = model.config, TrackPainter(), None
     tracker = ByteTracker(**config.tracker.model_dump())
     with open_source(str(clip)) as source, VideoWriter(target, source.rate, Unpainted()) as writer:
@@ -101,7 +108,7 @@ def time_stages(clip: Path, target: Path, frames: int, threads: int) -> dict[str
             with spent.on("decode"):
                 frame = next(opened)
             with spent.on("preprocess"):
-                inputs = preprocess(frame.image, config.input, config.stride)
+                inputs = preprocess(frame.image, config.input, config.stride).to(weight.dtype)
             with spent.on("model"):
                 found, memory = model.detect(inputs[None, None], memory, [frame.image.shape[:2]])
             with spent.on("track"):

@@ -29,7 +29,7 @@ def model_rows(settings: Settings, say: Say) -> Iterator[Row]:
         case = replace(case, preset="tiny", width=128, height=96, memory=2)
     for length in NAMES:
         yield _base_row(case, length, settings, say)
-    row = chunk_row(settings, say, "cuda")
+    row = chunk_row(settings, say, "bf16", "cuda")
     yield replace(row, name=f"gpu_{row.name}")
 
 

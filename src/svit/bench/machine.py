@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from pathlib import Path
 
 FEATURES = {
     "avx2": "avx2",
@@ -24,7 +23,9 @@ def describe_machine(threads: int) -> dict[str, object]:
     """
     import torch
 
-    model, flags = _processor()
+    from svit.weights.device import processor
+
+    model, flags = processor()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "cpu": model,
@@ -50,19 +51,3 @@ def default_threads() -> int:
     """What OMP_NUM_THREADS says, else a thread per core, as torch itself would choose."""
     said = os.environ.get("OMP_NUM_THREADS", "")
     return int(said) if said.isdecimal() and int(said) > 0 else usable_cores()
-
-
-def _processor() -> tuple[str, set[str]]:
-    """The processor's name and flags."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.exists():
-        return platform.processor() or platform.machine(), set()
-    pairs = (line.partition(":") for line in cpuinfo.read_text().splitlines())
-    facts = {name.strip(): value.strip() for name, _, value in pairs}
-    name = facts.get("model name") or facts.get("Model") or platform.machine()
-    return name, set(facts.get("flags", facts.get("Features", "")).split())
-
-
-def has_bf16() -> bool:
-    """Whether the processor multiplies bf16 itself; without, bf16 saves memory and costs time."""
-    return bool(_processor()[1] & {"avx512_bf16", "amx_bf16", "bf16"})

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from svit.bench.chunk import chunk_row
-from svit.bench.machine import has_bf16
+from svit.bench import chunk
 from svit.bench.references import has_references
 from svit.bench.rows import Row, Say, Settings
 from svit.bench.step import StepCase, floor_step, our_step, reference_step
 from svit.bench.turns import Turns
+from svit.weights.device import multiplies_bf16
 
 NO_BF16 = "this CPU has no bf16 instructions"
 
@@ -18,7 +18,7 @@ NO_BF16 = "this CPU has no bf16 instructions"
 def rows(settings: Settings, say: Say) -> Iterator[Row]:
     """`base_step_fp32`, `base_step_bf16`, `base_step_memory`, `chunk`."""
     yield from step_rows(settings, say)
-    yield chunk_row(settings, say)
+    yield from chunk.rows(settings, say)
 
 
 def step_rows(settings: Settings, say: Say) -> Iterator[Row]:
@@ -27,7 +27,7 @@ def step_rows(settings: Settings, say: Say) -> Iterator[Row]:
     if settings.quick:
         full = replace(full, preset="tiny", width=128, height=96, memory=2)
     cases = {"fp32": full}
-    if has_bf16():
+    if multiplies_bf16():
         cases["bf16"] = replace(full, precision="bf16")
     turns, rounds = Turns(say), 1 if settings.quick else 2
     for _ in range(rounds):
@@ -61,7 +61,7 @@ def _memory_row(turns: Turns, case: StepCase) -> Row:
 
 def _step_row(turns: Turns, name: str, case: StepCase) -> Row:
     what = f"one frame: {case}"
-    if name == "bf16" and not has_bf16():
+    if name == "bf16" and not multiplies_bf16():
         return Row("base_step_bf16", what, note=NO_BF16)
     row = turns.row(f"base_step_{name}", what, name, "reference", f"{name} floor")
     times = turns.times.get(name)

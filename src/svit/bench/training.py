@@ -16,7 +16,6 @@ import torch
 from accelerate import Accelerator
 
 from svit.bench.floor import synchronise
-from svit.bench.machine import has_bf16
 from svit.bench.references import has_references, reference
 from svit.bench.rows import Row, Say, Settings
 from svit.bench.turns import Times, Turns
@@ -26,6 +25,7 @@ from svit.train.batches import LoadedBatch
 from svit.train.experiment import DataConfig, Experiment, ModelChoice
 from svit.train.objective import Batch, ClipLoss, Form, pieces
 from svit.train.trainer import Trainer
+from svit.weights.device import multiplies_bf16
 
 PEOPLE = ((0.1, 0.15, 0.35, 0.7), (0.45, 0.2, 0.7, 0.9), (0.02, 0.02, 0.2, 0.4))
 """Boxes as shares of the frame's sides."""
@@ -89,7 +89,7 @@ def rows(settings: Settings, say: Say) -> Iterator[Row]:
     if settings.quick:
         case = replace(case, preset="tiny", size=64, frames=2)
     cases = {"train_clip": case}
-    if has_bf16():
+    if multiplies_bf16():
         cases = {"train_clip": replace(case, precision="bf16"), "train_clip_fp32": case}
     for name, each in cases.items():
         yield replace(train_row(each, rounds=1 if settings.quick else 2, say=say), name=name)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from svit.cli.options import PRECISIONS
 from svit.cli.progress import Pace, source_bar
 from svit.cli.signals import StopSignals
 from svit.errors import SourceError, UsageError
@@ -67,7 +68,7 @@ def classify(
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1 ...; the default is a GPU if there is one.")
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 (default), bf16 or fp16.")] = None,
+    precision: Annotated[str | None, typer.Option(help=PRECISIONS)] = None,
     memory: Annotated[
         int | None, typer.Option(min=1, help="Frames remembered; the default is the model's.")
     ] = None,
@@ -148,7 +149,8 @@ def _by_words(labels: Sequence[str], clip: Path, name: str | None, options: dict
     embedded = embed_labels(clip, labels)
     if name is None:
         model = clip_video_model(clip, labels)
-        model = model.to(device=pick_device(options["device"]), dtype=pick_dtype(options["precision"]))
+        device = pick_device(options["device"])
+        model = model.to(device=device, dtype=pick_dtype(options["precision"], device))
     else:
         model = load(name, options["device"], options["precision"])
         check_comparable(model, embedded)

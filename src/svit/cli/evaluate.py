@@ -25,6 +25,7 @@ from svit.cli.evaluate_actions import (
     is_action_index,
     run_actions,
 )
+from svit.cli.options import PRECISIONS
 from svit.cli.progress import progress_bar
 from svit.errors import OutputError, UsageError
 
@@ -101,7 +102,7 @@ def evaluate(
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1 ...; the default is a GPU if there is one.")
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 (default), bf16 or fp16.")] = None,
+    precision: Annotated[str | None, typer.Option(help=PRECISIONS)] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start anew: throw away what an earlier run left in -o.")
     ] = False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from svit.cli.options import PRECISIONS
 from svit.cli.progress import Pace, source_bar
 from svit.cli.signals import StopSignals
 from svit.errors import OutputError, SourceError
@@ -31,9 +32,7 @@ def features(
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1 ...; the default is a GPU if there is one.")
     ] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="fp32 (default), bf16 or fp16; also the file's.")
-    ] = None,
+    precision: Annotated[str | None, typer.Option(help=f"{PRECISIONS} The file's too.")] = None,
     memory: Annotated[
         int | None, typer.Option(min=1, help="Frames remembered; the default is the model's.")
     ] = None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from svit.cli.options import PRECISIONS
 from svit.cli.progress import Pace, source_bar
 from svit.cli.replay import Detections, High, Init, Interpolate, Low, ReplayOptions, Scores, replay
 from svit.cli.signals import StopSignals
@@ -64,7 +65,7 @@ def track(
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1 ...; the default is a GPU if there is one.")
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 (default), bf16 or fp16.")] = None,
+    precision: Annotated[str | None, typer.Option(help=PRECISIONS)] = None,
     memory: Annotated[int | None, typer.Option(help="Frames remembered; the default is the model's.")] = None,
     memory_bits: Annotated[
         int | None, typer.Option(help="8 stores the memory in 8 bits; the default is the model's setting.")

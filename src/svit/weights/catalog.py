@@ -66,7 +66,8 @@ def load(
             checkpoint of svit or of the official S-ViT; an official one that differs from the published
             heads, window or stages is opened by `svit.weights.load_official`.
         device: "cpu", "cuda", ...; None or "auto" is CUDA if there is a device, else the CPU.
-        precision: of the weights: None or "fp32", "bf16", "fp16". Frames and memory take the same.
+        precision: of the weights: None or "fp32", "bf16", "fp16", or "auto", see `pick_dtype`. Frames and
+            memory take the same.
         memory_bits: 8 stores what streams remember in 8 bits, whatever the precision; None is the model's
             setting (`encoder.memory_bits`).
 
@@ -74,7 +75,8 @@ def load(
         UsageError: unknown name, preset without weights, device, precision or number of bits.
         WeightsError: missing or damaged file, unsafe pickle, keys that do not fit.
     """
-    dtype, target = pick_dtype(precision), pick_device(device)
+    target = pick_device(device)
+    dtype = pick_dtype(precision, target)
     contents = read_file(_find(name_or_path))
     if is_clip(contents):
         raise WeightsError(
