@@ -22,7 +22,7 @@ def camera_rows(settings: Settings, say: Say, device: str = "cpu") -> Iterator[R
     """`cameras_1`, `cameras_4`, `cameras_16`: seconds until all cameras' frames are answered."""
     for cameras in CAMERAS:
         say(f"{cameras} cameras")
-        repeats = 3 if settings.quick else max(20, 100 // cameras)
+        repeats = 3 if settings.quick else max(10, 100 // cameras)
         done = alone(batch_and_singles, cameras, repeats, settings, device)
         seconds = done.result["batch"]
         what = f"{DEFAULT_MODEL}, one frame of each of {cameras} cameras, batched; reference: one by one"

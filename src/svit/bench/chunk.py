@@ -55,7 +55,7 @@ def rows(settings: Settings, say: Say) -> Iterator[Row]:
 def chunk_row(settings: Settings, say: Say, precision: Precision = "fp32", device: str = "cpu") -> Row:
     """`chunk`: seconds per frame in chunks; the reference is steps."""
     say("chunks and steps")
-    length, chunks, repeats = (4, 2, 2) if settings.quick else (LENGTHS[device], 4, 8)
+    length, chunks, repeats = (4, 2, 2) if settings.quick else (LENGTHS[device], 4, 5)
     done = alone(chunks_and_steps, length, chunks, repeats, settings, device, precision)
     seconds, difference = done.result
     frames = length * chunks

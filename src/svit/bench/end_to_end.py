@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,8 +18,7 @@ from svit.bench.rows import CannotMeasureError, Row, Say, Settings, timed_row
 
 def rows(settings: Settings, say: Say) -> Iterator[Row]:
     """`tiny_end_to_end`, in the precision `auto`; without a video, and in fp32, among the details."""
-    rounds, frames = (1, 6) if settings.quick else (2, 100)
-    with_video, without, exact = [], [], []
+    frames = 6 if settings.quick else 100
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="svit-bench-")))
         clip = stack.enter_context(sample_clip())
@@ -28,28 +26,26 @@ def rows(settings: Settings, say: Say) -> Iterator[Row]:
             clip = alone(shorten, clip, folder / "short.mp4", frames).result
         texts = ["--mot", str(folder / "tracks.txt"), "--precision"]
         video = ["-o", str(folder / "tracks.mp4")]
-        for _ in range(rounds):
-            say("svit track with a video")
-            with_video.append(_track([str(clip), *video, *texts, "auto"], settings.threads))
-            say("svit track --no-video")
-            without.append(_track([str(clip), "--no-video", *texts, "auto"], settings.threads))
+        say("svit track with a video")
+        with_video = _track([str(clip), *video, *texts, "auto"], settings.threads)
+        say("svit track --no-video")
+        without = _track([str(clip), "--no-video", *texts, "auto"], settings.threads)
         say("svit track in fp32")
-        exact.append(_track([str(clip), *video, *texts, "fp32"], settings.threads))
+        exact = _track([str(clip), *video, *texts, "fp32"], settings.threads)
         say("stage by stage")
         stages = alone(time_stages, clip, folder / "stages.mp4", frames, settings.threads).result
-    seconds = [1 / frame_rate(ran) for ran in with_video]
-    rate = statistics.median(frame_rate(ran) for ran in with_video)
+    rate = frame_rate(with_video)
     yield replace(
         timed_row(
             "tiny_end_to_end",
             "svit track --precision auto, sample clip, 768x432, with video, per frame",
-            seconds,
+            [1 / rate],
         ),
-        peak_bytes=max(ran.peak_bytes for ran in with_video),
+        peak_bytes=with_video.peak_bytes,
         details={
             "frames_per_second": rate,
-            "no_video_frames_per_second": statistics.median(frame_rate(ran) for ran in without),
-            "fp32_frames_per_second": statistics.median(frame_rate(ran) for ran in exact),
+            "no_video_frames_per_second": frame_rate(without),
+            "fp32_frames_per_second": frame_rate(exact),
             "part_seconds": stages,
         },
     )

@@ -29,16 +29,15 @@ def step_rows(settings: Settings, say: Say) -> Iterator[Row]:
     cases = {"fp32": full}
     if multiplies_bf16():
         cases["bf16"] = replace(full, precision="bf16")
-    turns, rounds = Turns(say), 1 if settings.quick else 2
-    for _ in range(rounds):
-        for name, case in cases.items():
-            turns.take(name, our_step, case, 2)
-            if name == "fp32" and has_references():
-                turns.take("reference", reference_step, case, 1)
-            if name in turns.times:
-                turns.take(f"{name} floor", floor_step, turns.times[name].products, case, 2)
-        lowest = list(cases.values())[-1]
-        turns.take("int8", our_step, replace(lowest, memory_bits=8), 1)
+    turns = Turns(say)
+    for name, case in cases.items():
+        turns.take(name, our_step, case, 3)
+        if name == "fp32" and has_references():
+            turns.take("reference", reference_step, case, 2)
+        if name in turns.times:
+            turns.take(f"{name} floor", floor_step, turns.times[name].products, case, 2)
+    lowest = list(cases.values())[-1]
+    turns.take("int8", our_step, replace(lowest, memory_bits=8), 1)
     yield _step_row(turns, "fp32", full)
     yield _step_row(turns, "bf16", replace(full, precision="bf16"))
     yield _memory_row(turns, full)
