@@ -33,7 +33,7 @@ def step_rows(settings: Settings, say: Say) -> Iterator[Row]:
     for name, case in cases.items():
         turns.take(name, our_step, case, 3)
         if name == "fp32" and has_references():
-            turns.take("reference", reference_step, case, 2)
+            turns.take("reference", reference_step, case, 1)
         if name in turns.times:
             turns.take(f"{name} floor", floor_step, turns.times[name].products, case, 2)
     lowest = list(cases.values())[-1]
