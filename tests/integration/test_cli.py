@@ -184,7 +184,7 @@ def test_an_official_checkpoint_is_converted_and_tracks(command, track, clip, he
 def embedded(monkeypatch, checkpoint, clip):
     """The small clip and the small model in place of the embedded ones."""
     monkeypatch.setattr("svit.cli.track.SAMPLE", str(clip))
-    monkeypatch.setattr("svit.weights.catalog._bundled_path", lambda name: checkpoint)
+    monkeypatch.setattr("svit.weights.catalog.bundled_path", lambda name: checkpoint)
 
 
 @pytest.mark.usefixtures("embedded")
