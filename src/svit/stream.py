@@ -29,6 +29,9 @@ from svit.weights import DEFAULT_MODEL, Precision, load
 RATE = 25.0
 """Frames per second assumed for frames that come without a timestamp."""
 
+CHUNK = 4
+"""Frames of a recording at once: more keeps two cores no busier, and takes more memory."""
+
 
 class Tracker(Protocol):
     """What a stream asks of a tracker; every tracker of the `trackers` package has it."""

@@ -18,10 +18,11 @@ from svit.bench.rows import Row, Say, Settings, timed_row
 from svit.bench.sample import sample_input
 from svit.model.memory import StreamMemory
 from svit.model.video_model import VideoModel
+from svit.stream import CHUNK
 from svit.weights import DEFAULT_MODEL, Precision, load
 from svit.weights.device import multiplies_bf16
 
-LENGTHS = {"cpu": 4, "cuda": 8}
+LENGTHS = {"cpu": CHUNK, "cuda": 8}
 """Frames at once; on a CPU those that `svit track` takes of a recording."""
 
 

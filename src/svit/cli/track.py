@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 SAMPLE = "one-by-one.mp4"
 
-CHUNK = 4
-"""Frames of a recording at once: more keeps two cores no busier, and takes more memory."""
-
 
 @dataclass
 class Outputs:
@@ -238,6 +235,8 @@ def _track(
 
 def _chunk(asked: int | None, source: Source) -> int:
     """How many frames the encoder takes at once: a camera's must not wait for each other."""
+    from svit.stream import CHUNK
+
     if asked is not None and asked > 1 and source.live:
         raise UsageError(f"--chunk {asked} is for recordings; leave it away, a camera's frames come singly")
     return asked or (1 if source.live else CHUNK)
