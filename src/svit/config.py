@@ -33,8 +33,10 @@ class EncoderConfig(Settings):
     depth: int = Field(12, gt=0, description="number of transformer blocks")
     heads: int = Field(12, gt=0, description="attention heads; width must be a multiple")
     patch: int = Field(16, gt=0, description="pixels per token side: the stride of the middle scale")
-    stem: Literal["patch", "conv"] = Field(
-        "patch", description="one patch convolution, or a pyramid of stride-2 convolutions (Xiao et al. 2021)"
+    stem: Literal["patch", "conv", "light"] = Field(
+        "patch",
+        description="one patch convolution; conv, a pyramid of stride-2 convolutions (Xiao et al. 2021); "
+        "light, the same from patches of 4 pixels on, with half the channels",
     )
     position_grid: int = Field(
         14, gt=0, description="side of the learned position grid; resized to the frame"
@@ -183,6 +185,13 @@ class ModelConfig(Settings):
     name: str = Field("custom", description="preset or file the model was made from")
     encoder: EncoderConfig = EncoderConfig()
     pyramid: bool = Field(True, description="feature pyramid on three encoder outputs")
+    pyramid_width: int | None = Field(
+        None,
+        gt=0,
+        multiple_of=2,
+        description="channels of its middle map, half and twice as many for the others; none is the "
+        "encoder's width",
+    )
     detector: DetectorConfig | None = DetectorConfig()
     action: ActionConfig | None = None
     input: InputConfig = InputConfig()

@@ -103,7 +103,7 @@ def _losses(
     classes = predictions.classes[found.image, found.prior]
     losses = {
         "cls": F.binary_cross_entropy_with_logits(classes, class_target, reduction="sum"),
-        "box": _BOX_WEIGHT * (1 - _iou(decode_boxes(regression, priors), boxes) ** 2).sum(),
+        "box": box_loss(decode_boxes(regression, priors), boxes).sum(),
         "obj": _objectness_loss(predictions.objectness, found, counted),
     }
     if use_l1:
@@ -112,6 +112,11 @@ def _losses(
     losses["total"] = torch.stack(list(losses.values())).sum()
     losses["positives"] = torch.tensor(positives, device=boxes.device)
     return losses
+
+
+def box_loss(predicted: Tensor, wanted: Tensor) -> Tensor:
+    """5 (1 - IoU^2) of xyxy boxes (..., 4), pair by pair: (...)."""
+    return _BOX_WEIGHT * (1 - _iou(predicted, wanted) ** 2)
 
 
 def _objectness_loss(logits: Tensor, found: Assignment, counted: Tensor | None) -> Tensor:

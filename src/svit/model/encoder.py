@@ -115,8 +115,11 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         self.checkpointing = False
-        stem = PatchStem if config.stem == "patch" else ConvStem
-        self.stem = stem(config.width, config.patch)
+        self.stem: nn.Module = (
+            PatchStem(config.width, config.patch)
+            if config.stem == "patch"
+            else ConvStem(config.width, config.patch, light=config.stem == "light")
+        )
         scale = config.width**-0.5
         self.positions = nn.Parameter(scale * torch.randn(config.position_grid**2, config.width))
         self.class_token = self.class_position = None

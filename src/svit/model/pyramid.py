@@ -25,17 +25,22 @@ class Level(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """The official feature-pyramid adaptor: width/2, width, 2 x width channels at strides 8, 16, 32."""
+    """The official feature-pyramid adaptor: width/2, width, 2 x width channels at strides 8, 16, 32.
 
-    def __init__(self, width: int) -> None:
+    Args:
+        inputs: channels of the encoder's maps.
+        width: channels of the middle map; officially those of the encoder.
+    """
+
+    def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
         half = width // 2
         self.channels = (half, width, 2 * width)
         self.levels = nn.ModuleList(
             [
-                Level(half, half, nn.ConvTranspose2d(width, half, 2, stride=2)),
-                Level(width, width, nn.Identity()),
-                Level(width, 2 * width, nn.MaxPool2d(2)),
+                Level(half, half, nn.ConvTranspose2d(inputs, half, 2, stride=2)),
+                Level(inputs, width, nn.Identity()),
+                Level(inputs, 2 * width, nn.MaxPool2d(2)),
             ]
         )
 

@@ -62,7 +62,8 @@ class VideoModel(nn.Module):
         self.config = config
         token = None if config.action is None else config.action.token
         self.encoder = Encoder(config.encoder, class_token=token == "cls", change=token == "change")
-        self.pyramid = Pyramid(config.encoder.width) if config.pyramid else None
+        width = config.encoder.width
+        self.pyramid = Pyramid(width, config.pyramid_width or width) if config.pyramid else None
         self.detector: Detector | None = None
         if self.pyramid is not None and config.detector is not None:
             detector = config.detector

@@ -36,6 +36,10 @@ class ModelChoice(Settings):
     start: Path | None = Field(
         None, description="weights to start from: CLIP's (for the encoder) or a checkpoint; none is random"
     )
+    blocks: tuple[int, ...] | None = Field(
+        None,
+        description="blocks of a deeper `start` that its own start from; what else fits is taken",
+    )
     new_head: bool = Field(False, description="start the action head anew, whatever `start` has of one")
     frozen: tuple[Part, ...] = Field(
         (),
@@ -127,6 +131,13 @@ class ScheduleConfig(Settings):
     )
 
 
+class TeacherConfig(Settings):
+    """A finished model that the detector learns from besides the boxes: smaller ones, out of larger ones."""
+
+    weights: str = Field(description="a checkpoint, or the name of bundled weights")
+    weight: float = Field(1.0, gt=0, description="of its loss beside those of the boxes")
+
+
 class EvaluateConfig(Settings):
     """Scores during the training."""
 
@@ -149,6 +160,7 @@ class Experiment(Settings):
     name: str = Field("custom", description="of the experiment")
     model: ModelChoice = ModelChoice()
     data: DataConfig
+    teacher: TeacherConfig | None = Field(None, description="a model to learn from; none is the boxes alone")
     optimiser: OptimiserConfig = OptimiserConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -188,6 +200,8 @@ class Experiment(Settings):
         if schedule.plain_epochs > schedule.epochs:
             raise ValueError("schedule: plain_epochs are longer than epochs")
         actions, scored = self.data.actions, self.evaluate
+        if self.teacher and (self.form != "clip" or not self.data.sources):
+            raise ValueError("a teacher needs form=clip, and data.sources to find things in")
         if scored.split is not None and (actions is None or actions.index is None):
             raise ValueError(f"evaluate.split={scored.split} is of data.actions.index, and there is none")
         if scored.clips and (actions is None or actions.synthetic is None):

@@ -39,7 +39,7 @@ from svit.train.log import Log
 from svit.train.meter import Meter, Report
 from svit.train.score import averaged_model, decisive, is_scored, score
 from svit.train.sources import classes_of, load_tasks
-from svit.train.start import start_model
+from svit.train.start import start_model, start_teacher
 from svit.train.trainer import LossError, StepResult, Trainer
 from svit.types import Progress, no_progress
 from svit.video.output import output_error
@@ -100,7 +100,8 @@ class Training:
         first = self.feeds[0]
         self.steps_per_epoch = first.clips.per_epoch / first.share.per_step
         self.steps = math.ceil(experiment.schedule.epochs * self.steps_per_epoch)
-        self.trainer = Trainer(experiment, model, self.engine, self.steps_per_epoch)
+        teacher = start_teacher(experiment, model.config)
+        self.trainer = Trainer(experiment, model, self.engine, self.steps_per_epoch, teacher)
         self.state = RunState(0, self._per_step(), self._settings)
         self._saved_step = -1
         if latest is not None:

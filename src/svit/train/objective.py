@@ -16,10 +16,11 @@ from svit.model.detector_loss import detection_loss
 from svit.model.detector_targets import Target
 from svit.model.memory import StreamMemory
 from svit.model.video_model import VideoModel
+from svit.train.teacher import Teacher
 
 Form = Literal["clip", "step"]
 
-PARTS = ("cls", "box", "obj", "l1")
+PARTS = ("cls", "box", "obj", "l1", "teacher")
 ACTION_PARTS = ("action", "early")
 
 
@@ -73,11 +74,12 @@ class ClipLoss(nn.Module):
     Args:
         model: with a detector, an action head, or both.
         early: weight of an action's loss at an earlier frame.
+        teacher: shows the detector what to say besides the boxes; needs clips whole, from their first frame.
     """
 
-    def __init__(self, model: VideoModel, early: float = 0.3) -> None:
+    def __init__(self, model: VideoModel, early: float = 0.3, teacher: Teacher | None = None) -> None:
         super().__init__()
-        self.model, self.early = model, early
+        self.model, self.early, self.teacher = model, early, teacher
 
     def forward(
         self,
@@ -102,7 +104,7 @@ class ClipLoss(nn.Module):
 
         Returns:
             total: sum of the losses over frames and positives, or over clips of actions, with gradient.
-            parts: the same sums without gradient: (5,) `PARTS`, then the number of positives; or (3,)
+            parts: the same sums without gradient: (6,) `PARTS`, then the number of positives; or (3,)
                 `ACTION_PARTS`, not weighted, then the number of clips.
             memory: after the last frame.
         """
@@ -142,6 +144,9 @@ class ClipLoss(nn.Module):
         losses = detection_loss(maps, piece.targets, use_l1, piece.ignore, model.strides)
         # The losses come divided by this.
         count = losses["positives"].clamp(min=1).float()
+        if self.teacher is not None:
+            losses["teacher"] = self.teacher.loss(piece.frames, stages, maps) / count
+            losses["total"] = losses["total"] + losses["teacher"]
         zero = torch.zeros_like(count)
         sums = [losses.get(name, zero).detach() * count for name in PARTS]
         return losses["total"] * count, torch.stack([*sums, losses["positives"].float()])

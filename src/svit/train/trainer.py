@@ -20,6 +20,7 @@ from svit.train.batches import LoadedBatch, actions_to_device, to_device
 from svit.train.experiment import Experiment, Task
 from svit.train.objective import ACTION_PARTS, PARTS, ActionBatch, Batch, ClipLoss, pieces
 from svit.train.optim import Average, parameter_groups, rate_factor, set_rates, whole
+from svit.train.teacher import Teacher
 
 NAMES: dict[Task, tuple[str, ...]] = {"detection": PARTS, "actions": ACTION_PARTS}
 """Of the losses of each task; its sums are followed by how many they are of: positives, or clips."""
@@ -78,6 +79,7 @@ class Trainer:
         model: to train; changed in place.
         engine: one process, or what `torchrun` and `accelerate launch` set up.
         steps_per_epoch: optimiser steps that take in as many clips as an epoch has.
+        teacher: a finished model to learn from besides.
 
     Attributes:
         loss: the model with its losses, as the engine wraps it.
@@ -86,7 +88,12 @@ class Trainer:
     """
 
     def __init__(
-        self, experiment: Experiment, model: VideoModel, engine: Accelerator, steps_per_epoch: float
+        self,
+        experiment: Experiment,
+        model: VideoModel,
+        engine: Accelerator,
+        steps_per_epoch: float,
+        teacher: Teacher | None = None,
     ) -> None:
         self.experiment, self.engine, self.steps_per_epoch = experiment, engine, steps_per_epoch
         self.config = model.config
@@ -94,7 +101,10 @@ class Trainer:
             keep_freed_memory()
         model.encoder.checkpointing = experiment.checkpointing
         self.tasks, self.actions = experiment.data.tasks, experiment.data.actions
-        loss: nn.Module = ClipLoss(model, self.actions.partial.early if self.actions else 0.0).train()
+        if teacher is not None:
+            teacher.to(engine.device)
+        early = self.actions.partial.early if self.actions else 0.0
+        loss: nn.Module = ClipLoss(model, early, teacher).train()
         for part in model.children():
             if not any(parameter.requires_grad for parameter in part.parameters()):
                 part.eval()  # running statistics are weights too
