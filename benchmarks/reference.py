@@ -83,9 +83,7 @@ class ReferenceEncoder:
             return F.conv2d(images, weights["stem.conv.weight"], stride=self.config.patch)
         i = 0
         while f"stem.convs.{i}.0.weight" in weights:
-            weight = weights[f"stem.convs.{i}.0.weight"]
-            patches = weight.shape[-1] == 4  # what a light stem begins with
-            images = F.conv2d(images, weight, stride=4 if patches else 2, padding=0 if patches else 1)
+            images = F.conv2d(images, weights[f"stem.convs.{i}.0.weight"], stride=2, padding=1)
             names = ("running_mean", "running_var", "weight", "bias")
             images = F.silu(F.batch_norm(images, *(weights[f"stem.convs.{i}.1.{name}"] for name in names)))
             i += 1

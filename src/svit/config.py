@@ -32,11 +32,10 @@ class EncoderConfig(Settings):
     width: int = Field(768, gt=0, description="channels of a token")
     depth: int = Field(12, gt=0, description="number of transformer blocks")
     heads: int = Field(12, gt=0, description="attention heads; width must be a multiple")
+    mlp_ratio: int = Field(4, gt=0, description="channels inside a block's MLP, in widths")
     patch: int = Field(16, gt=0, description="pixels per token side: the stride of the middle scale")
-    stem: Literal["patch", "conv", "light"] = Field(
-        "patch",
-        description="one patch convolution; conv, a pyramid of stride-2 convolutions (Xiao et al. 2021); "
-        "light, the same from patches of 4 pixels on, with half the channels",
+    stem: Literal["patch", "conv"] = Field(
+        "patch", description="one patch convolution, or a pyramid of stride-2 convolutions (Xiao et al. 2021)"
     )
     position_grid: int = Field(
         14, gt=0, description="side of the learned position grid; resized to the frame"

@@ -22,7 +22,6 @@ STRUCTURES: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
     "one head": ({"heads": 1, "width": 12}, (4, 5)),
     "other patch": ({"patch": 7}, (4, 5)),
     "convolutional stem": ({"stem": "conv", "patch": 8}, (4, 5)),
-    "light stem": ({"stem": "light", "patch": 8}, (4, 5)),
     "position grid of the frame's size": ({"position_grid": 4}, (4, 4)),
     "no residual blocks": ({"residual_blocks": ()}, (4, 5)),
     "two outputs": ({"outputs": (0, 2)}, (4, 5)),

@@ -17,7 +17,7 @@ from svit.errors import UsageError, WeightsError
 from svit.model.video_model import VideoModel, build
 from svit.train.loop import Training
 from svit.train.objective import PARTS, ClipLoss
-from svit.train.start import start_model
+from svit.train.start import start_teacher
 from svit.train.teacher import Teacher
 from svit.weights import load, save
 
@@ -138,37 +138,20 @@ def test_what_a_run_cannot_do_with_a_teacher_is_said_at_once(tmp_path: Path) -> 
         Training(missing, tmp_path / "run")
 
 
-def test_a_smaller_model_starts_from_some_of_a_deeper_ones_blocks(tmp_path: Path, finished: Path) -> None:
-    choice = {"preset": "tiny", "start": str(finished), "blocks": [0, 2, 3]}
-    settings = {**MODEL, "encoder__stem": "light"}
-    experiment = small_experiment(tmp_path / "a", model={**choice, "settings": settings})
-    started, origin = start_model(experiment)
-    assert origin == f"weights: {finished}; new: encoder.blocks.2.residual, encoder.stem"
-    deep, state = load(str(finished)).state_dict(), started.state_dict()
-    for name in ("attention.qkv.weight", "mlp.2.bias", "attention.alpha"):
-        for own, block in enumerate((0, 2, 3)):
-            assert torch.equal(state[f"encoder.blocks.{own}.{name}"], deep[f"encoder.blocks.{block}.{name}"])
-    for own in range(3):
-        theirs = deep[f"encoder.norms.{own + 1}.weight"]
-        assert torch.equal(state[f"encoder.norms.{own}.weight"], theirs)
-    assert torch.equal(state["detector.head.conv_obj.0.weight"], deep["detector.head.conv_obj.0.weight"])
-
-
-@pytest.mark.parametrize("blocks", [[0, 1], [0, 1, 4]])
-def test_blocks_that_are_not_there_are_an_error(tmp_path: Path, finished: Path, blocks: list[int]) -> None:
-    choice = {"preset": "tiny", "start": str(finished), "blocks": blocks, "settings": MODEL}
-    with pytest.raises(WeightsError, match=r"must be 3 of its blocks 0 to 3"):
-        start_model(small_experiment(tmp_path / "a", model=choice))
-
-
-def test_blocks_of_another_width_are_an_error(tmp_path: Path, finished: Path) -> None:
-    settings = {**MODEL, "encoder__width": 24}
-    choice = {"preset": "tiny", "start": str(finished), "blocks": [0, 1, 2], "settings": settings}
-    with pytest.raises(WeightsError, match=r"its blocks are of another kind: 'encoder\.blocks\.0"):
-        start_model(small_experiment(tmp_path / "a", model=choice))
+def test_settings_of_the_teacher_may_be_changed(tmp_path: Path, finished: Path) -> None:
+    teacher = {"weights": str(finished), "settings": {"encoder": {"window": 2}}}
+    experiment = small_experiment(tmp_path / "a", teacher=teacher)
+    changed = start_teacher(experiment, experiment.model_settings())
+    assert changed is not None
+    assert changed.model.config.encoder.window == 2
+    weights = load(str(finished)).state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in changed.model.state_dict().items())
+    teacher = {"weights": str(finished), "settings": {"encoder": {"width": 24}}}
+    with pytest.raises(WeightsError, match=r"teacher\.safetensors"):
+        start_teacher(small_experiment(tmp_path / "b", teacher=teacher), experiment.model_settings())
 
 
 def test_the_settings_of_a_model_without_the_new_ones_read_as_before() -> None:
     old = preset("tiny").model_dump()
-    del old["pyramid_width"]
+    del old["pyramid_width"], old["encoder"]["mlp_ratio"]
     assert model_config(old) == preset("tiny")

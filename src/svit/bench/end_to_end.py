@@ -15,44 +15,46 @@ from svit.bench.alone import alone
 from svit.bench.commands import Ran, run_command, sample_clip
 from svit.bench.rows import CannotMeasureError, Row, Say, Settings, timed_row
 
+MODELS = {"tiny_end_to_end": "tiny-person", "nano_end_to_end": "nano-person"}
+"""Row -> bundled weights."""
+
 
 def rows(settings: Settings, say: Say) -> Iterator[Row]:
-    """`tiny_end_to_end`, in the precision `auto`; without a video, and in fp32, among the details."""
+    """A row for each of `MODELS`, in the precision `auto`; without a video among the details."""
     frames = 6 if settings.quick else 100
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="svit-bench-")))
         clip = stack.enter_context(sample_clip())
         if settings.quick:
             clip = alone(shorten, clip, folder / "short.mp4", frames).result
-        texts = ["--mot", str(folder / "tracks.txt"), "--precision"]
-        video = ["-o", str(folder / "tracks.mp4")]
-        say("svit track with a video")
-        with_video = _track([str(clip), *video, *texts, "auto"], settings.threads)
-        say("svit track --no-video")
-        without = _track([str(clip), "--no-video", *texts, "auto"], settings.threads)
-        say("svit track in fp32")
-        exact = _track([str(clip), *video, *texts, "fp32"], settings.threads)
-        say("stage by stage")
-        stages = alone(time_stages, clip, folder / "stages.mp4", frames, settings.threads).result
+        for name, model in MODELS.items():
+            say(f"svit track with a video, {model}")
+            text = ["--mot", str(folder / "tracks.txt")]
+            with_video = _track(model, clip, ["-o", str(folder / "tracks.mp4"), *text], settings.threads)
+            say(f"svit track --no-video, {model}")
+            without = _track(model, clip, ["--no-video", *text], settings.threads)
+            say(f"stage by stage, {model}")
+            stages = alone(time_stages, model, clip, folder / "stages.mp4", frames, settings.threads).result
+            yield _row(name, model, with_video, without, stages)
+
+
+def _row(name: str, model: str, with_video: Ran, without: Ran, stages: dict[str, float]) -> Row:
     rate = frame_rate(with_video)
-    yield replace(
-        timed_row(
-            "tiny_end_to_end",
-            "svit track --precision auto, sample clip, 768x432, with video, per frame",
-            [1 / rate],
-        ),
+    what = f"svit track --model {model} --precision auto, sample clip, 768x432, with video, per frame"
+    return replace(
+        timed_row(name, what, [1 / rate]),
         peak_bytes=with_video.peak_bytes,
         details={
             "frames_per_second": rate,
             "no_video_frames_per_second": frame_rate(without),
-            "fp32_frames_per_second": frame_rate(exact),
             "part_seconds": stages,
         },
     )
 
 
-def _track(words: list[str], threads: int) -> Ran:
-    return alone(run_command, ["track", *words], threads).result
+def _track(model: str, clip: Path, output: list[str], threads: int) -> Ran:
+    words = ["track", str(clip), "--model", model, "--precision", "auto", *output]
+    return alone(run_command, words, threads).result
 
 
 def frame_rate(ran: Ran) -> float:
@@ -82,7 +84,7 @@ def shorten(source: Path, target: Path, frames: int) -> Path:
     return target
 
 
-def time_stages(clip: Path, target: Path, frames: int, threads: int) -> dict[str, float]:
+def time_stages(name: str, clip: Path, target: Path, frames: int, threads: int) -> dict[str, float]:
     """Seconds per frame of each stage, all of them in one thread, one frame after the other."""
     import torch
 
@@ -91,10 +93,10 @@ def time_stages(clip: Path, target: Path, frames: int, threads: int) -> dict[str
     from svit.tracking import ByteTracker
     from svit.types import FrameResult
     from svit.video import TrackPainter, VideoWriter, open_source
-    from svit.weights import DEFAULT_MODEL, load
+    from svit.weights import load
 
     torch.set_num_threads(threads)
-    model, spent = load(DEFAULT_MODEL, "cpu", "auto"), Spent()
+    model, spent = load(name, "cpu", "auto"), Spent()
     weight = model.encoder.positions
     config, painter, memory = model.config, TrackPainter(), None
     tracker = ByteTracker(**config.tracker.model_dump())

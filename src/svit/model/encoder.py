@@ -71,7 +71,7 @@ class Block(nn.Module):
             memory_gradient=config.memory_gradient,
         )
         self.norm2 = LayerNorm(width)
-        self.mlp = MLP(width)
+        self.mlp = MLP(width, config.mlp_ratio)
         self.drop_path = DropPath(drop)
         self.residual = ResidualConv(width) if index in config.residual_blocks else nn.Identity()
 
@@ -115,11 +115,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         self.checkpointing = False
-        self.stem: nn.Module = (
-            PatchStem(config.width, config.patch)
-            if config.stem == "patch"
-            else ConvStem(config.width, config.patch, light=config.stem == "light")
-        )
+        stem = PatchStem if config.stem == "patch" else ConvStem
+        self.stem = stem(config.width, config.patch)
         scale = config.width**-0.5
         self.positions = nn.Parameter(scale * torch.randn(config.position_grid**2, config.width))
         self.class_token = self.class_position = None

@@ -35,7 +35,7 @@ class ChannelNorm(LayerNorm):
 
 
 class MLP(nn.Sequential):
-    """Linear to four times the width, QuickGELU `x * sigmoid(1.702 x)` (CLIP), linear back.
+    """Linear to `ratio` times the width, QuickGELU `x * sigmoid(1.702 x)` (CLIP), linear back.
 
     QuickGELU is `silu(1.702 x) / 1.702`. Both factors go into the products themselves: the wide activations
     are what a block moves most of, and this way they pass through memory once instead of three times.
@@ -43,8 +43,8 @@ class MLP(nn.Sequential):
 
     _SCALE = 1.702
 
-    def __init__(self, width: int) -> None:
-        super().__init__(nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, width))
+    def __init__(self, width: int, ratio: int = 4) -> None:
+        super().__init__(nn.Linear(width, ratio * width), nn.SiLU(), nn.Linear(ratio * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> the same shape."""
@@ -109,27 +109,15 @@ class PatchStem(nn.Module):
 
 
 class ConvStem(nn.Module):
-    """Stride-2 3x3 convolutions down to the patch stride, then 1x1 (Xiao et al. 2021, arXiv 2106.14881).
+    """Stride-2 3x3 convolutions down to the patch stride, then 1x1 (Xiao et al. 2021, arXiv 2106.14881)."""
 
-    Their channels double up to the encoder's width. A light stem starts with one 4x4 convolution of stride 4,
-    because what is left out is where the pixels are many and the channels too few for a CPU to be busy, and
-    doubles up to half the width.
-
-    Raises:
-        ValueError: the patch is no power of two, or too small for a light stem.
-    """
-
-    def __init__(self, width: int, patch: int, *, light: bool = False) -> None:
+    def __init__(self, width: int, patch: int) -> None:
         super().__init__()
-        halvings = patch.bit_length() - 1
-        if 1 << halvings != patch or patch < 4:
-            raise ValueError(f"a convolutional stem needs a power of two from 4 as patch, got {patch}")
-        steps = halvings - light
-        channels = [3, *(max(16, width >> (steps - 1 - i + light)) for i in range(steps))]
-        convs = [self._step(a, b) for a, b in pairwise(channels)]
-        if light:
-            convs[0][0] = nn.Conv2d(3, channels[1], 4, stride=4, bias=False)
-        self.convs = nn.Sequential(*convs)
+        steps = patch.bit_length() - 1
+        if 1 << steps != patch:
+            raise ValueError(f"a convolutional stem needs a power of two as patch, got {patch}")
+        channels = [3, *(max(16, width >> (steps - 1 - i)) for i in range(steps))]
+        self.convs = nn.Sequential(*(self._step(a, b) for a, b in pairwise(channels)))
         self.project = nn.Conv2d(channels[-1], width, 1)
 
     @staticmethod

@@ -36,10 +36,6 @@ class ModelChoice(Settings):
     start: Path | None = Field(
         None, description="weights to start from: CLIP's (for the encoder) or a checkpoint; none is random"
     )
-    blocks: tuple[int, ...] | None = Field(
-        None,
-        description="blocks of a deeper `start` that its own start from; what else fits is taken",
-    )
     new_head: bool = Field(False, description="start the action head anew, whatever `start` has of one")
     frozen: tuple[Part, ...] = Field(
         (),
@@ -135,7 +131,13 @@ class TeacherConfig(Settings):
     """A finished model that the detector learns from besides the boxes: smaller ones, out of larger ones."""
 
     weights: str = Field(description="a checkpoint, or the name of bundled weights")
+    settings: dict[str, Any] = Field({}, description="of its settings, those to change: encoder.window")
     weight: float = Field(1.0, gt=0, description="of its loss beside those of the boxes")
+
+    @field_validator("settings")
+    @classmethod
+    def _one_spelling(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        return _joined(settings)
 
 
 class EvaluateConfig(Settings):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from svit.config import ModelConfig
+from svit.config import ModelConfig, model_config
 from svit.errors import UsageError, WeightsError
 from svit.model.video_model import VideoModel, build
 from svit.train.experiment import Experiment
@@ -59,7 +59,12 @@ def start_teacher(experiment: Experiment, student: ModelConfig) -> Teacher | Non
     settings = experiment.teacher
     if settings is None:
         return None
-    return Teacher(load(settings.weights, "cpu"), student, settings.weight)
+    model = load(settings.weights, "cpu")
+    if settings.settings:
+        changed = build(model_config(model.config.model_dump(), **settings.settings))
+        copy_weights(model, changed, settings.weights)
+        model = changed
+    return Teacher(model, student, settings.weight)
 
 
 def _start(model: VideoModel, experiment: Experiment) -> str:
@@ -68,38 +73,7 @@ def _start(model: VideoModel, experiment: Experiment) -> str:
         return "weights: random"
     if path.is_file() and is_clip(read_file(path)):
         return str(initialise_from_clip(model, path))
-    source, blocks = load(str(path), "cpu"), experiment.model.blocks
-    if blocks is not None:
-        return _take_blocks(source, model, str(path), blocks)
-    return _copy(source, model, str(path), experiment.model.new_head)
-
-
-def _take_blocks(source: VideoModel, model: VideoModel, origin: str, blocks: Sequence[int]) -> str:
-    """Takes over some of a deeper model's blocks, and whatever else of it fits; told is what stays new.
-
-    Raises:
-        WeightsError: the source has no such block, or its blocks are of another kind.
-    """
-    theirs, ours = source.config.encoder, model.config.encoder
-    if len(blocks) != ours.depth or not all(0 <= block < theirs.depth for block in blocks):
-        raise WeightsError(
-            f"{origin}: model.blocks {list(blocks)} must be {ours.depth} of its blocks 0 to "
-            f"{theirs.depth - 1}"
-        )
-    names = {f"encoder.blocks.{own}.": f"encoder.blocks.{block}." for own, block in enumerate(blocks)}
-    outputs = zip(ours.outputs, theirs.outputs, strict=False)
-    names |= {f"encoder.norms.{own}.": f"encoder.norms.{output}." for own, output in outputs}
-    old, new, fresh = source.state_dict(), model.state_dict(), set[str]()
-    for name, tensor in new.items():
-        prefix = next((prefix for prefix in names if name.startswith(prefix)), "")
-        found = old.get(names.get(prefix, "") + name.removeprefix(prefix))
-        if found is not None and found.shape == tensor.shape:
-            tensor.copy_(found)
-        elif prefix and ".residual." not in name:
-            raise WeightsError(f"{origin}: its blocks are of another kind: '{name}' does not fit")
-        else:
-            fresh.add(".".join(name.split(".")[: 4 if prefix else 2]))
-    return f"weights: {origin}; new: {', '.join(sorted(fresh))}" if fresh else f"weights: {origin}"
+    return _copy(load(str(path), "cpu"), model, str(path), experiment.model.new_head)
 
 
 def _copy(source: VideoModel, model: VideoModel, origin: str, new_head: bool) -> str:

@@ -28,17 +28,20 @@ class Teacher:
         student: the settings of the model that learns.
         weight: on the loss.
 
+    Attributes:
+        model: as given, without gradients.
+
     Raises:
         UsageError: both do not look at the same pixels, cells and classes.
     """
 
     def __init__(self, model: VideoModel, student: ModelConfig, weight: float) -> None:
         _check(model.config, student)
-        self._model, self._weight = model.eval().requires_grad_(False), weight
+        self.model, self._weight = model.eval().requires_grad_(False), weight
 
     def to(self, device: torch.device) -> None:
         """Moves it beside the model that learns."""
-        self._model.to(device)
+        self.model.to(device)
 
     def loss(self, frames: Tensor, stages: Sequence[Tensor], maps: Sequence[HeadMap]) -> Tensor:
         """How far the student is from the teacher.
@@ -56,12 +59,12 @@ class Teacher:
             The sum over all cells and priors, in fp32.
         """
         with torch.no_grad():
-            seen, _ = self._model.encoder(frames)
-            assert self._model.pyramid is not None
-            assert self._model.detector is not None
-            said = self._model.detector(self._model.pyramid(seen))
+            seen, _ = self.model.encoder(frames)
+            assert self.model.pyramid is not None
+            assert self.model.detector is not None
+            said = self.model.detector(self.model.pyramid(seen))
         with torch.autocast(frames.device.type, enabled=False):
-            strides = self._model.strides
+            strides = self.model.strides
             spoken = _prior_loss(flatten_predictions(maps, strides), flatten_predictions(said, strides))
             features = [
                 (own.float() - other.float()).square().mean(2).sum()

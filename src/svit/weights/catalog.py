@@ -25,7 +25,11 @@ DEFAULT_MODEL = "tiny-person"
 
 _ACTIONS = "tiny-person-actions"
 
-_BUNDLED = {DEFAULT_MODEL: DEFAULT_MODEL, "tiny": DEFAULT_MODEL, _ACTIONS: _ACTIONS}
+_BUNDLED = {
+    **dict.fromkeys((DEFAULT_MODEL, "tiny"), DEFAULT_MODEL),
+    **dict.fromkeys(("nano-person", "nano"), "nano-person"),
+    _ACTIONS: _ACTIONS,
+}
 """A name that `load` takes -> the file in `assets/`."""
 
 
@@ -62,9 +66,9 @@ def load(
     """A trained model in evaluation mode.
 
     Args:
-        name_or_path: bundled weights (`tiny-person`, or their preset `tiny`; `tiny-person-actions`), or a
-            checkpoint of svit or of the official S-ViT; an official one that differs from the published
-            heads, window or stages is opened by `svit.weights.load_official`.
+        name_or_path: bundled weights (`tiny-person` or `nano-person`, or their presets `tiny` and `nano`;
+            `tiny-person-actions`), or a checkpoint of svit or of the official S-ViT; an official one that
+            differs from the published heads, window or stages is opened by `svit.weights.load_official`.
         device: "cpu", "cuda", ...; None or "auto" is CUDA if there is a device, else the CPU.
         precision: of the weights: None or "fp32", "bf16", "fp16", or "auto", see `pick_dtype`. Frames and
             memory take the same.
@@ -118,7 +122,7 @@ def convert(source: str | Path, target: str | Path, half: bool = False, **offici
 def describe_models() -> list[ModelSummary]:
     """The bundled weights, then the presets, smallest first."""
     presets = [_summary(name, preset(name)) for name in preset_names()]
-    paths = {name: bundled_path(name) for name in (DEFAULT_MODEL, _ACTIONS)}
+    paths = {name: bundled_path(name) for name in dict.fromkeys(_BUNDLED.values())}
     bundled = [_summary(name, own_config(read_file(path))) for name, path in paths.items() if path.is_file()]
     return bundled + sorted(presets, key=lambda row: row.parameters)
 
