@@ -97,10 +97,10 @@ def fit_detector(
         theirs: those of the finished one, of the same frames.
         cells: that are looked at.
     """
-    targets = dict[str, list[Tensor]]()
+    targets, layers = dict[str, list[Tensor]](), convolutions(finished)
     for batch, stages in enumerate(theirs):
         for name, output in outputs_of(finished, stages).items():
-            rows = cells.of(batch, unshuffled(convolutions(finished)[name], output))
+            rows = cells.of(batch, unshuffled(layers[name], output))
             targets.setdefault(name, []).append(rows)
     for name in outputs_of(model, seen[0]):
         layer, weight = convolutions(model)[name], None

@@ -8,7 +8,7 @@ from svit.errors import UsageError
 from svit.model.video_model import build
 
 
-def test_presets_are_the_four_sizes_and_valid() -> None:
+def test_presets_are_the_five_sizes_and_valid() -> None:
     assert preset_names() == ["base", "large", "nano", "small", "tiny"]
     assert [preset(name).name for name in preset_names()] == preset_names()
 

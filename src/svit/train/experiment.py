@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from svit.config import ModelConfig, Settings, nearest, preset, validated
 from svit.data.actions.settings import ActionDataConfig
@@ -25,12 +25,24 @@ Logger = Literal["tensorboard", "wandb"]
 Part = Literal["encoder", "pyramid", "detector", "action"]
 
 
+def _joined(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by names with a double underscore, as `preset` takes them."""
+    joined: dict[str, Any] = {}
+    for key, value in settings.items():
+        joined |= _joined(value, f"{prefix}{key}__") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return joined
+
+
+ModelSettings = Annotated[dict[str, Any], AfterValidator(_joined)]
+"""Nested or joined by '__', as `svit.config.preset` has them: the same settings are equal."""
+
+
 class ModelChoice(Settings):
     """Which model is trained, and from which weights it starts."""
 
     preset: str = Field("base", description="one of `svit models`")
     name: str = Field("", description="name in the finished checkpoint; empty is the experiment's")
-    settings: dict[str, Any] = Field(
+    settings: ModelSettings = Field(
         {}, description="settings of the model to change, as in docs/model.md: encoder.memory_gradient"
     )
     start: Path | None = Field(
@@ -41,12 +53,6 @@ class ModelChoice(Settings):
         (),
         description="encoder, pyramid, detector, action: parts that stay what they are, statistics included",
     )
-
-    @field_validator("settings")
-    @classmethod
-    def _one_spelling(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        """Nested or joined by '__', as `svit.config.preset` has them: the same settings are equal."""
-        return _joined(settings)
 
     def config(self, name: str, actions: Sequence[str] = ()) -> ModelConfig:
         """The settings of the model to build.
@@ -131,13 +137,8 @@ class TeacherConfig(Settings):
     """A finished model that the detector learns from besides the boxes: smaller ones, out of larger ones."""
 
     weights: str = Field(description="a checkpoint, or the name of bundled weights")
-    settings: dict[str, Any] = Field({}, description="of its settings, those to change: encoder.window")
+    settings: ModelSettings = Field({}, description="of its settings, those to change: encoder.window")
     weight: float = Field(1.0, gt=0, description="of its loss beside those of the boxes")
-
-    @field_validator("settings")
-    @classmethod
-    def _one_spelling(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        return _joined(settings)
 
 
 class EvaluateConfig(Settings):
@@ -357,11 +358,3 @@ def _place(target: dict[str, Any] | list[Any], name: str, key: str) -> Any:  # n
     if name.isdecimal() and int(name) < len(target):
         return int(name)
     raise UsageError(f"setting '{key}': '{name}' is no number from 0 to {len(target) - 1}")
-
-
-def _joined(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by names with a double underscore, as `preset` takes them."""
-    joined: dict[str, Any] = {}
-    for key, value in settings.items():
-        joined |= _joined(value, f"{prefix}{key}__") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return joined
