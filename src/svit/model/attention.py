@@ -6,6 +6,7 @@ width.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -135,10 +136,12 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
 
 def _attend_plainly(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
     """The same by plain products, which a CPU trains faster than its fused kernel with its slow backward."""
-    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    # One batch dimension: where that needs a copy, the product would make a slower one.
+    q, k, v = (t.flatten(0, 1) for t in (query * query.shape[-1] ** -0.5, key, value))
+    scores = torch.bmm(q, k.transpose(1, 2))
     if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
-    return scores.softmax(-1).to(value.dtype) @ value
+        scores = scores.view(*query.shape[:2], *scores.shape[1:]).masked_fill(~mask, -torch.inf).flatten(0, 1)
+    return torch.bmm(scores.softmax(-1).to(v.dtype), v).view_as(query)
 
 
 PIECE_BYTES = 3 * 2**20
@@ -147,9 +150,13 @@ PIECE_BYTES = 3 * 2**20
 
 def _attend_in_pieces(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """The same in parts of the batch: in half precision a CPU's fused kernel is no faster than in fp32."""
-    pieces = max(1, key.numel() * key.element_size() // PIECE_BYTES)
-    parts = zip(*(t.chunk(pieces) for t in (query, key, value)), strict=True)
-    return torch.cat([_attend_plainly(*part) for part in parts])
+    return torch.cat([_attend_plainly(*piece) for piece in _pieces(query, key, value)])
+
+
+def _pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Tensors of one batch, cut along it so that no piece of one is larger than `PIECE_BYTES`."""
+    size = max(t.numel() * t.element_size() for t in tensors)
+    return zip(*(t.chunk(max(1, size // PIECE_BYTES)) for t in tensors), strict=True)
 
 
 def attend_class(class_token: tuple[Tensor, ...], keys: Tensor, values: Tensor, heads: int) -> Tensor:
@@ -174,20 +181,27 @@ def attend_memory(query: Tensor, recall: Recall) -> Tensor:
     Returns:
         (B, M, H, Y, T, X, D). No temporal position: the order of the frames does not matter.
     """
-    B, M, H, Y, T, X, D = query.shape
-    grid = (B * M * H, Y, -1, D)
-    row_mask, column_mask = _token_masks(recall.visible, M * H, Y, X)
-    by_row = attend(query.reshape(grid), recall.keys.reshape(grid), recall.values.reshape(grid), row_mask)
-    q, k, v = (_by_column(t) for t in (query, recall.keys, recall.values))
-    by_column = attend(q, k, v, column_mask)
-    out = by_row.view(B, M, H, Y, T, X, D)
-    return out + by_column.view(B, M, H, X, Y, T, D).permute(0, 1, 2, 4, 5, 3, 6)
+    _, M, H, Y, _, X, _ = query.shape
+    masks = _token_masks(recall.visible, M * H, Y, X)
+    parts = [t.flatten(0, 2) for t in (query, recall.keys, recall.values)]
+    if query.device.type != "cpu" or torch.is_grad_enabled() or recall.visible is not None:
+        return _attend_planes(*parts, *masks).view_as(query)
+    # Piece by piece, because of memory: the columns find in the cache what the rows have brought there.
+    out = torch.empty_like(parts[0])
+    for into, *piece in _pieces(out, *parts):
+        into.copy_(_attend_planes(*piece))
+    return out.view_as(query)
 
 
-def _by_column(x_BMHYFXD: Tensor) -> Tensor:
-    """(B, M, H, Y, F, X, D) -> (B*M*H, X, Y*F, D): a view when the slots lie side by side."""
-    B, M, H, Y, S, X, D = x_BMHYFXD.shape
-    return x_BMHYFXD.permute(0, 1, 2, 5, 3, 4, 6).reshape(B * M * H, X, Y * S, D)
+def _attend_planes(
+    query: Tensor, key: Tensor, value: Tensor, row_mask: Tensor | None = None, column_mask: Tensor | None = None
+) -> Tensor:
+    """Both planes of queries (N, Y, T, X, D) over keys and values (N, Y, S, X, D); as the queries."""
+    by_row = attend(*(t.flatten(2, 3) for t in (query, key, value)), row_mask).view_as(query)
+    # (N, X, Y F, D): a view where the slots lie side by side
+    by_column = attend(*(t.permute(0, 3, 1, 2, 4).flatten(2, 3) for t in (query, key, value)), column_mask)
+    N, Y, T, X, D = query.shape
+    return by_row + by_column.view(N, X, Y, T, D).permute(0, 2, 3, 1, 4)
 
 
 def _token_masks(

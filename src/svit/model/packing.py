@@ -40,3 +40,11 @@ def mean(a: Tensor, b: Tensor) -> Tensor:
     if a.dtype != torch.int8:
         return (a + b) / 2
     return pack((unpack(a, torch.float32) + unpack(b, torch.float32)) / 2)
+
+
+def merge_into(a: Tensor, b: Tensor) -> None:
+    """Makes `a` the mean of both, where it lies: a tensor of its own would be fresh memory for every frame."""
+    if a.dtype == torch.int8:
+        a.copy_(mean(a, b))
+    else:
+        a.add_(b).div_(2)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from svit.model.packing import mean
+from svit.model.packing import mean, merge_into
 
 SLOT_DIM = 4
 """Position of F in (B, M, H, Y, F, X, D): a row's keys over time lie together, a column's have one stride."""
@@ -103,8 +103,7 @@ def write_frame(buffer: Tensor, new: Tensor, age: int, capacity: int, eviction: 
     """Writes one frame (B, M, H, Y, 1, X, D) of streams of one age into its slot, merging what leaves."""
     slot = slot_of(age, capacity, eviction)
     if age >= capacity > 1 and eviction == "merge":
-        oldest = buffer.select(SLOT_DIM, 0)
-        oldest.copy_(mean(oldest, buffer.select(SLOT_DIM, slot)))
+        merge_into(buffer.select(SLOT_DIM, 0), buffer.select(SLOT_DIM, slot))
     buffer.select(SLOT_DIM, slot).copy_(new.select(SLOT_DIM, 0))
 
 
