@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple, cast
 
 import torch
@@ -63,13 +64,27 @@ def main() -> None:
     teacher = start_teacher(experiment, model.config)
     if teacher is None or len(options.blocks) != model.config.encoder.depth:
         parser.error(f"{options.experiment} needs a teacher, and {model.config.encoder.depth} of its blocks")
-    finished, frames = teacher.model, pictures(experiment, model)
+    finished = teacher.model
+    if problem := unfit(options.blocks, model, finished):
+        parser.error(f"--blocks {' '.join(map(str, options.blocks))}: {problem}")
+    frames = pictures(experiment, model)
     theirs = [encoded(finished, clips) for clips in frames]
     cells = Cells([sure_of(finished, stages) for stages in theirs])
     take_blocks(model, finished, options.blocks)
     fit_encoder(model, finished, options.blocks, frames, cells)
     fit_detector(model, finished, [encoded(model, clips) for clips in frames], theirs, cells)
     save(model, options.output)
+
+
+def unfit(blocks: Sequence[int], model: VideoModel, finished: VideoModel) -> str | None:
+    """Why these blocks cannot be taken; None if they can."""
+    count = len(finished.encoder.blocks)
+    if any(a >= b for a, b in pairwise([-1, *blocks, count])):
+        return f"they must rise, from 0 to {count - 1} at most"
+    for own, (block, following) in enumerate(pairwise([*blocks, count])):
+        if following > block + 1 and own in model.config.encoder.residual_blocks:
+            return f"after {block} some are left out, but a residual convolution stands between"
+    return None
 
 
 def pictures(experiment: Experiment, model: VideoModel) -> list[Tensor]:
@@ -127,12 +142,12 @@ def fit_mlp(own: MLP, theirs: MLP, given: Tensor, wanted: Tensor) -> float:
     """Sets an MLP so that (rows, C) become (rows, C); returns the share of the variance that it explains."""
     widen, narrow = (cast(nn.Linear, own[place]) for place in (0, 2))
     wide = cast(nn.Linear, theirs[0])
-    hidden = F.silu(MLP._SCALE * F.linear(given, wide.weight, wide.bias)).double()
+    hidden = F.silu(MLP.SCALE * F.linear(given, wide.weight, wide.bias)).double()
     channels = choose(hidden, wanted.double(), widen.out_features)
     kernel, bias, explained = solve(hidden[:, channels], wanted.double())
     widen.weight.copy_(wide.weight[channels])
     widen.bias.copy_(wide.bias[channels])
-    narrow.weight.copy_(kernel.T * MLP._SCALE)
+    narrow.weight.copy_(kernel.T * MLP.SCALE)
     narrow.bias.copy_(bias)
     return explained
 

@@ -78,3 +78,20 @@ def test_a_smaller_one_is_near(tmp_path: Path, finished: Path) -> None:
     teacher = load(str(finished))
     assert distance(near, teacher)[0] < 0.2 * distance(before, teacher)[0]
     assert near.config.encoder.mlp_ratio == 2
+
+
+@pytest.mark.parametrize(
+    ("blocks", "problem"),
+    [
+        ([0, 2, 1], "they must rise, from 0 to 3"),
+        ([1, 2, 4], "they must rise, from 0 to 3"),
+        ([0, 1, 3], "after 1 some are left out, but a residual convolution"),
+    ],
+)
+def test_blocks_that_do_not_fit_are_refused(
+    tmp_path: Path, finished: Path, blocks: list[int], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        shrunk(tmp_path / "run", finished, {**MODEL, "encoder__residual_blocks": [1]}, blocks)
+    assert problem in capsys.readouterr().err
+    assert not (tmp_path / "run" / "start.safetensors").exists()

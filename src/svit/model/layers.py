@@ -41,7 +41,7 @@ class MLP(nn.Sequential):
     are what a block moves most of, and this way they pass through memory once instead of three times.
     """
 
-    _SCALE = 1.702
+    SCALE = 1.702
 
     def __init__(self, width: int, ratio: int = 4) -> None:
         super().__init__(nn.Linear(width, ratio * width), nn.SiLU(), nn.Linear(ratio * width, width))
@@ -50,9 +50,9 @@ class MLP(nn.Sequential):
         """(..., C) -> the same shape."""
         widen, _, narrow = (cast(nn.Linear, part) for part in self)
         rows = x.reshape(-1, x.shape[-1])
-        hidden = torch.addmm(self._SCALE * widen.bias, rows, widen.weight.t(), alpha=self._SCALE)
+        hidden = torch.addmm(self.SCALE * widen.bias, rows, widen.weight.t(), alpha=self.SCALE)
         hidden = F.silu(hidden, inplace=not torch.is_grad_enabled())
-        return torch.addmm(narrow.bias, hidden, narrow.weight.t(), alpha=1 / self._SCALE).view_as(x)
+        return torch.addmm(narrow.bias, hidden, narrow.weight.t(), alpha=1 / self.SCALE).view_as(x)
 
 
 class DropPath(nn.Module):
