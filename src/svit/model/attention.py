@@ -145,7 +145,7 @@ def _attend_plainly(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | No
 
 
 PIECE_BYTES = 3 * 2**20
-"""Keys of a piece: with its values and weights it stays in a core's share of the cache."""
+"""Keys of a piece: with its values and weights they stay in a core's share of the cache."""
 
 
 def _attend_in_pieces(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ def _attend_in_pieces(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def _pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Tensors of one batch, cut along it so that no piece of one is larger than `PIECE_BYTES`."""
+    """Tensors of one batch, cut along it into pieces of which the largest tensor has about `PIECE_BYTES`."""
     size = max(t.numel() * t.element_size() for t in tensors)
     return zip(*(t.chunk(max(1, size // PIECE_BYTES)) for t in tensors), strict=True)
 
@@ -198,7 +198,7 @@ def _attend_planes(
 ) -> Tensor:
     """Both planes of queries (N, Y, T, X, D) over keys and values (N, Y, S, X, D); as the queries."""
     by_row = attend(*(t.flatten(2, 3) for t in (query, key, value)), row_mask).view_as(query)
-    # (N, X, Y F, D): a view where the slots lie side by side
+    # (N, X, Y T, D): views where the slots lie side by side
     by_column = attend(*(t.permute(0, 3, 1, 2, 4).flatten(2, 3) for t in (query, key, value)), column_mask)
     N, Y, T, X, D = query.shape
     return by_row + by_column.view(N, X, Y, T, D).permute(0, 2, 3, 1, 4)
