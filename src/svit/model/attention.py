@@ -18,6 +18,9 @@ from svit.model.layers import from_windows, to_windows
 from svit.model.memory import Advance
 from svit.model.slots import LayerMemory, Recall
 
+Masks = tuple[Tensor | None, Tensor | None]
+"""Of the row and of the column plane: True where a query sees a key; None if it sees all."""
+
 
 class Attended(NamedTuple):
     """What a block's attention gives.
@@ -183,30 +186,28 @@ def attend_memory(query: Tensor, recall: Recall) -> Tensor:
     """
     _, M, H, Y, _, X, _ = query.shape
     masks = _token_masks(recall.visible, M * H, Y, X)
-    parts = [t.flatten(0, 2) for t in (query, recall.keys, recall.values)]
+    q, k, v = (t.flatten(0, 2) for t in (query, recall.keys, recall.values))
     if query.device.type != "cpu" or torch.is_grad_enabled() or recall.visible is not None:
-        return _attend_planes(*parts, *masks).view_as(query)
+        return _attend_planes(q, k, v, masks).view_as(query)
     # Piece by piece, because of memory: the columns find in the cache what the rows have brought there.
-    out = torch.empty_like(parts[0])
-    for into, *piece in _pieces(out, *parts):
-        into.copy_(_attend_planes(*piece))
+    out = torch.empty_like(q)
+    for into, *piece in _pieces(out, q, k, v):
+        into.copy_(_attend_planes(piece[0], piece[1], piece[2]))
     return out.view_as(query)
 
 
-def _attend_planes(
-    query: Tensor, key: Tensor, value: Tensor, row_mask: Tensor | None = None, column_mask: Tensor | None = None
-) -> Tensor:
+def _attend_planes(query: Tensor, key: Tensor, value: Tensor, masks: Masks = (None, None)) -> Tensor:
     """Both planes of queries (N, Y, T, X, D) over keys and values (N, Y, S, X, D); as the queries."""
-    by_row = attend(*(t.flatten(2, 3) for t in (query, key, value)), row_mask).view_as(query)
-    # (N, X, Y T, D): views where the slots lie side by side
-    by_column = attend(*(t.permute(0, 3, 1, 2, 4).flatten(2, 3) for t in (query, key, value)), column_mask)
     N, Y, T, X, D = query.shape
+    q, k, v = (t.flatten(2, 3) for t in (query, key, value))
+    by_row = attend(q, k, v, masks[0]).view_as(query)
+    # (N, X, Y T, D): views where the slots lie side by side
+    q, k, v = (t.permute(0, 3, 1, 2, 4).flatten(2, 3) for t in (query, key, value))
+    by_column = attend(q, k, v, masks[1])
     return by_row + by_column.view(N, X, Y, T, D).permute(0, 2, 3, 1, 4)
 
 
-def _token_masks(
-    visible: Tensor | None, copies: int, rows: int, columns: int
-) -> tuple[Tensor | None, Tensor | None]:
+def _token_masks(visible: Tensor | None, copies: int, rows: int, columns: int) -> Masks:
     """Frame visibility (1 or B, T, S) as token masks of the row (T X, S X) and column planes (Y T, Y S)."""
     if visible is None:
         return None, None

@@ -43,7 +43,7 @@ def mean(a: Tensor, b: Tensor) -> Tensor:
 
 
 def merge_into(a: Tensor, b: Tensor) -> None:
-    """Makes `a` the mean of both, where it lies: a tensor of its own would be fresh memory for every frame."""
+    """Makes `a` the mean of both where it lies: a new tensor would be fresh memory for every frame."""
     if a.dtype == torch.int8:
         a.copy_(mean(a, b))
     else:
