@@ -191,12 +191,12 @@ def attend_memory(query: Tensor, recall: Recall) -> Tensor:
         return _attend_planes(q, k, v, masks).view_as(query)
     # Piece by piece, because of memory: the columns find in the cache what the rows have brought there.
     out = torch.empty_like(q)
-    for into, *piece in _pieces(out, q, k, v):
-        into.copy_(_attend_planes(piece[0], piece[1], piece[2]))
+    for part, keys, values, into in _pieces(q, k, v, out):
+        into.copy_(_attend_planes(part, keys, values, masks))
     return out.view_as(query)
 
 
-def _attend_planes(query: Tensor, key: Tensor, value: Tensor, masks: Masks = (None, None)) -> Tensor:
+def _attend_planes(query: Tensor, key: Tensor, value: Tensor, masks: Masks) -> Tensor:
     """Both planes of queries (N, Y, T, X, D) over keys and values (N, Y, S, X, D); as the queries."""
     N, Y, T, X, D = query.shape
     q, k, v = (t.flatten(2, 3) for t in (query, key, value))
