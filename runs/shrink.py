@@ -5,7 +5,7 @@ and is fitted so that the next block sees what it saw before: left-out blocks an
 good. Then pyramid and detector are fitted, see shrink_detector.py. Five minutes on two cores, and it tracks
 people before any training. Pictures, preset and the finished model (its teacher) are those of the experiment.
 
-python runs/shrink.py nano-person start.safetensors --blocks 0 2 3
+python runs/shrink.py faster.yaml start.safetensors --blocks 0 2 3
 """
 
 from __future__ import annotations

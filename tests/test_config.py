@@ -8,8 +8,8 @@ from svit.errors import UsageError
 from svit.model.video_model import build
 
 
-def test_presets_are_the_five_sizes_and_valid() -> None:
-    assert preset_names() == ["base", "large", "nano", "small", "tiny"]
+def test_presets_are_the_four_sizes_and_valid() -> None:
+    assert preset_names() == ["base", "large", "small", "tiny"]
     assert [preset(name).name for name in preset_names()] == preset_names()
 
 

@@ -131,7 +131,7 @@ def test_a_training_that_cannot_be_measured_is_in_the_rows_note(monkeypatch):
 def test_every_stage_of_a_video_has_its_time(tmp_path):
     with sample_clip() as clip:
         short = shorten(clip, tmp_path / "short.mp4", 2)
-    stages = time_stages("nano-person", short, tmp_path / "out.mp4", 2, 1)
+    stages = time_stages(short, tmp_path / "out.mp4", 2, 1)
     assert list(stages) == ["decode", "preprocess", "model", "track", "annotate", "encode"]
     assert all(seconds > 0 for seconds in stages.values())
 

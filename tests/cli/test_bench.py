@@ -21,7 +21,6 @@ CPU_ROWS = (
     "tracker_400",
     "train_clip",
     "tiny_end_to_end",
-    "nano_end_to_end",
     "startup",
 )
 

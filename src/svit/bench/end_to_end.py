@@ -15,34 +15,26 @@ from svit.bench.alone import alone
 from svit.bench.commands import Ran, run_command, sample_clip
 from svit.bench.rows import CannotMeasureError, Row, Say, Settings, timed_row
 
-MODELS = {"tiny_end_to_end": "tiny-person", "nano_end_to_end": "nano-person"}
-"""Row -> bundled weights."""
-
 
 def rows(settings: Settings, say: Say) -> Iterator[Row]:
-    """A row for each of `MODELS`, in the precision `auto`; without a video among the details."""
+    """`tiny_end_to_end`: seconds per frame with an annotated video; without one among the details."""
     frames = 6 if settings.quick else 100
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="svit-bench-")))
         clip = stack.enter_context(sample_clip())
         if settings.quick:
             clip = alone(shorten, clip, folder / "short.mp4", frames).result
-        for name, model in MODELS.items():
-            say(f"svit track with a video, {model}")
-            text = ["--mot", str(folder / "tracks.txt")]
-            with_video = _track(model, clip, ["-o", str(folder / "tracks.mp4"), *text], settings.threads)
-            say(f"svit track --no-video, {model}")
-            without = _track(model, clip, ["--no-video", *text], settings.threads)
-            say(f"stage by stage, {model}")
-            stages = alone(time_stages, model, clip, folder / "stages.mp4", frames, settings.threads).result
-            yield _row(name, model, with_video, without, stages)
-
-
-def _row(name: str, model: str, with_video: Ran, without: Ran, stages: dict[str, float]) -> Row:
+        text = ["--mot", str(folder / "tracks.txt")]
+        say("svit track with a video")
+        with_video = _track(clip, ["-o", str(folder / "tracks.mp4"), *text], settings.threads)
+        say("svit track --no-video")
+        without = _track(clip, ["--no-video", *text], settings.threads)
+        say("stage by stage")
+        stages = alone(time_stages, clip, folder / "stages.mp4", frames, settings.threads).result
     rate = frame_rate(with_video)
-    what = f"svit track --model {model} --precision auto, sample clip, 768x432, with video, per frame"
-    return replace(
-        timed_row(name, what, [1 / rate]),
+    what = "svit track --precision auto of the sample clip, 768x432, with video, per frame"
+    yield replace(
+        timed_row("tiny_end_to_end", what, [1 / rate]),
         peak_bytes=with_video.peak_bytes,
         details={
             "frames_per_second": rate,
@@ -52,8 +44,8 @@ def _row(name: str, model: str, with_video: Ran, without: Ran, stages: dict[str,
     )
 
 
-def _track(model: str, clip: Path, output: list[str], threads: int) -> Ran:
-    words = ["track", str(clip), "--model", model, "--precision", "auto", *output]
+def _track(clip: Path, output: list[str], threads: int) -> Ran:
+    words = ["track", str(clip), "--precision", "auto", *output]
     return alone(run_command, words, threads).result
 
 
@@ -84,7 +76,7 @@ def shorten(source: Path, target: Path, frames: int) -> Path:
     return target
 
 
-def time_stages(name: str, clip: Path, target: Path, frames: int, threads: int) -> dict[str, float]:
+def time_stages(clip: Path, target: Path, frames: int, threads: int) -> dict[str, float]:
     """Seconds per frame of each stage, all of them in one thread, one frame after the other."""
     import torch
 
@@ -96,7 +88,7 @@ def time_stages(name: str, clip: Path, target: Path, frames: int, threads: int) 
     from svit.weights import load
 
     torch.set_num_threads(threads)
-    model, spent = load(name, "cpu", "auto"), Spent()
+    model, spent = load(device="cpu", precision="auto"), Spent()
     weight = model.encoder.positions
     config, painter, memory = model.config, TrackPainter(), None
     tracker = ByteTracker(**config.tracker.model_dump())

@@ -25,11 +25,7 @@ DEFAULT_MODEL = "tiny-person"
 
 _ACTIONS = "tiny-person-actions"
 
-_BUNDLED = {
-    **dict.fromkeys((DEFAULT_MODEL, "tiny"), DEFAULT_MODEL),
-    **dict.fromkeys(("nano-person", "nano"), "nano-person"),
-    _ACTIONS: _ACTIONS,
-}
+_BUNDLED = {DEFAULT_MODEL: DEFAULT_MODEL, "tiny": DEFAULT_MODEL, _ACTIONS: _ACTIONS}
 """A name that `load` takes -> the file in `assets/`."""
 
 
@@ -66,9 +62,9 @@ def load(
     """A trained model in evaluation mode.
 
     Args:
-        name_or_path: bundled weights (`tiny-person` or `nano-person`, or their presets `tiny` and `nano`;
-            `tiny-person-actions`), or a checkpoint of svit or of the official S-ViT; an official one that
-            differs from the published heads, window or stages is opened by `svit.weights.load_official`.
+        name_or_path: bundled weights (`tiny-person`, or its preset `tiny`; `tiny-person-actions`), or a
+            checkpoint of svit or of the official S-ViT; an official one whose heads, window or stages are not
+            the published ones is opened by `svit.weights.load_official`.
         device: "cpu", "cuda", ...; None or "auto" is CUDA if there is a device, else the CPU.
         precision: of the weights: None or "fp32", "bf16", "fp16", or "auto", see `pick_dtype`. Frames and
             memory take the same.
