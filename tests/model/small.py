@@ -27,6 +27,7 @@ def reduced(name: str, **overrides: Any) -> ModelConfig:
         "encoder__position_grid": 5,
         "encoder__memory": 3,
         "encoder__drop_path": 0.0,
+        "pyramid_width": None,
         "detector__width": 8,
         "detector__csp_blocks": 1,
     }

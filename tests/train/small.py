@@ -29,6 +29,7 @@ MODEL = {
     "encoder__position_grid": 5,
     "encoder__memory": 2,
     "encoder__drop_path": 0.3,
+    "pyramid_width": None,
     "detector__width": 8,
     "input__short_side": HEIGHT,
     "input__long_side": WIDTH,

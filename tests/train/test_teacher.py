@@ -152,6 +152,6 @@ def test_settings_of_the_teacher_may_be_changed(tmp_path: Path, finished: Path) 
 
 
 def test_the_settings_of_a_model_without_the_new_ones_read_as_before() -> None:
-    old = preset("tiny").model_dump()
+    old = preset("base").model_dump()
     del old["pyramid_width"], old["encoder"]["mlp_ratio"]
-    assert model_config(old) == preset("tiny")
+    assert model_config(old) == preset("base")
