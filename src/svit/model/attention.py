@@ -153,7 +153,9 @@ PIECE_BYTES = 3 * 2**20
 
 def _attend_in_pieces(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """The same in parts of the batch: in half precision a CPU's fused kernel is no faster than in fp32."""
-    return torch.cat([_attend_plainly(*piece) for piece in _pieces(query, key, value)])
+    weights = query[..., :1].expand(*query.shape[:-1], key.shape[-2])
+    seen = [_attend_plainly(*piece[:3]) for piece in _pieces(query, key, value, weights)]
+    return torch.cat(seen) if len(seen) > 1 else seen[0]
 
 
 def _pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
