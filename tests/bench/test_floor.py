@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from svit.bench.floor import Operand, Watch, time_products, total_flop
+from svit.model.linear import Linear
 
 
 def watched(work, grad: bool = False) -> Watch:
@@ -19,6 +20,16 @@ def test_a_linear_layer_is_one_matrix_product():
     watch = watched(lambda: layer(x))
     assert sum(watch.products.values()) == 1
     assert total_flop(watch.products) == 2 * (2 * 3) * 8 * 5
+
+
+def test_a_linear_layer_of_the_model_is_the_product_that_this_processor_computes():
+    for dtype in (torch.float32, torch.bfloat16):
+        layer, x = Linear(8, 5).to(dtype), torch.zeros(2, 3, 8, dtype=dtype)
+        watch = watched(lambda layer=layer, x=x: layer(x))
+        assert sum(watch.products.values()) == 1
+        assert total_flop(watch.products) == 2 * (2 * 3) * 8 * 5
+        (product,) = watch.products
+        assert product.prepare("cpu")().shape == (6, 5)
 
 
 def test_a_convolution_counts_its_groups_and_stride():

@@ -18,8 +18,10 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
-SINGLE = {"aten::mm": 0, "aten::bmm": 0, "aten::addmm": 1, "aten::baddbmm": 1}
-"""Matrix products, and which argument is their first factor."""
+from svit.model.linear import multiply_by_onednn
+
+SINGLE = {"aten::mm": 0, "aten::bmm": 0, "aten::addmm": 1, "aten::baddbmm": 1, "mkldnn::_linear_pointwise": 0}
+"""Matrix products, and which argument is their first factor; of the last, the second factor is turned."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,13 @@ class Product:
     Attributes:
         factors: the two tensors.
         result: the outcome's size.
+        by_onednn: a matrix product of `svit.model.linear`, whose second factor is (columns, inner).
         convolution: stride, padding, dilation, transposed, output padding, groups; None of a matrix product.
     """
 
     factors: tuple[Operand, Operand]
     result: tuple[int, ...]
+    by_onednn: bool = False
     convolution: tuple[Any, ...] | None = None
 
     @property
@@ -74,6 +78,8 @@ class Product:
         if self.convolution is not None:
             options = self.convolution
             return lambda: torch.ops.aten.convolution(left, right, None, *options)
+        if self.by_onednn:
+            return lambda: multiply_by_onednn(left, right)
         out = torch.zeros(self.result, dtype=left.dtype, device=device)
         multiply = torch.mm if left.ndim == 2 else torch.bmm
         return lambda: multiply(left, right, out=out)
@@ -107,11 +113,12 @@ class Watch(TorchDispatchMode):
         out = func(*args, **kwargs)
         if name in SINGLE:
             left, right = args[SINGLE[name] : SINGLE[name] + 2]
-            self.products[Product((Operand.of(left), Operand.of(right)), tuple(out.shape))] += 1
+            factors = (Operand.of(left), Operand.of(right))
+            self.products[Product(factors, tuple(out.shape), name.startswith("mkldnn"))] += 1
         elif name == "aten::convolution":
             factors, options = (Operand.of(args[0]), Operand.of(args[1])), args[3:]
             frozen = tuple(tuple(each) if isinstance(each, list) else each for each in options)
-            self.products[Product(factors, tuple(out.shape), frozen)] += 1
+            self.products[Product(factors, tuple(out.shape), convolution=frozen)] += 1
         elif "scaled_dot_product" in name:
             self.products.update(attention_products(*args[:3]))
         return out

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 
+from svit.processor import processor
+
 FEATURES = {
     "avx2": "avx2",
     "avx512": "avx512f",
@@ -23,9 +25,7 @@ def describe_machine(threads: int) -> dict[str, object]:
     """
     import torch
 
-    from svit.weights.device import processor
-
-    model, flags = processor()
+    model, _, flags = processor()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "cpu": model,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from svit.model.change import change
 from svit.model.layers import from_windows, to_windows
+from svit.model.linear import Linear
 from svit.model.memory import Advance
 from svit.model.slots import LayerMemory, Recall
 
@@ -59,11 +60,11 @@ class Attention(nn.Module):
             memory_gradient,
         )
         self.says_change = False
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.qkv = Linear(width, 3 * width)
+        self.out = Linear(width, width)
         if temporal:
-            self.query_t = nn.Linear(width, width)
-            self.out_t = nn.Linear(width, width)
+            self.query_t = Linear(width, width)
+            self.out_t = Linear(width, width)
             self.alpha = nn.Parameter(torch.full((width,), 1e-4))
 
     def forward(

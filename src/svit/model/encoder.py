@@ -23,6 +23,7 @@ from svit.model.layers import (
     ResidualConv,
     resize_positions,
 )
+from svit.model.linear import Linear
 from svit.model.memory import Advance, Layout, StreamMemory
 from svit.model.slots import LayerMemory, Recall
 
@@ -217,7 +218,7 @@ def _initialise(encoder: Encoder) -> None:
     for block in (cast(Block, block) for block in encoder.blocks):
         attention, mlp = block.attention, block.mlp
         spread = [(attention.qkv, width**-0.5), (attention.out, projection)]
-        spread += [(cast(nn.Linear, mlp[0]), (2 * width) ** -0.5), (cast(nn.Linear, mlp[2]), projection)]
+        spread += [(cast(Linear, mlp[0]), (2 * width) ** -0.5), (cast(Linear, mlp[2]), projection)]
         if attention.temporal:
             spread += [(attention.query_t, width**-0.5), (attention.out_t, projection)]
         for layer, deviation in spread:

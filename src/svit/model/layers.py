@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from svit.model.linear import Linear, linear
+
 
 class LayerNorm(nn.LayerNorm):
     """LayerNorm over the last dimension; statistics are accumulated in fp32 whatever the precision (CLIP)."""
@@ -44,15 +46,14 @@ class MLP(nn.Sequential):
     SCALE = 1.702
 
     def __init__(self, width: int, ratio: int = 4) -> None:
-        super().__init__(nn.Linear(width, ratio * width), nn.SiLU(), nn.Linear(ratio * width, width))
+        super().__init__(Linear(width, ratio * width), nn.SiLU(), Linear(ratio * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> the same shape."""
-        widen, _, narrow = (cast(nn.Linear, part) for part in self)
-        rows = x.reshape(-1, x.shape[-1])
-        hidden = torch.addmm(self.SCALE * widen.bias, rows, widen.weight.t(), alpha=self.SCALE)
+        widen, _, narrow = (cast(Linear, part) for part in self)
+        hidden = linear(x, widen.weight, self.SCALE * widen.bias, self.SCALE)
         hidden = F.silu(hidden, inplace=not torch.is_grad_enabled())
-        return torch.addmm(narrow.bias, hidden, narrow.weight.t(), alpha=1 / self.SCALE).view_as(x)
+        return linear(hidden, narrow.weight, narrow.bias, 1 / self.SCALE)
 
 
 class DropPath(nn.Module):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import platform
-from pathlib import Path
 from typing import Literal
 
 import torch
 
 from svit.config import nearest
 from svit.errors import UsageError
+from svit.processor import processor
 
 Precision = Literal["fp32", "bf16", "fp16", "auto"]
 
@@ -60,15 +59,4 @@ def multiplies_bf16(device: str | torch.device = "cpu") -> bool:
     device = torch.device(device)
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    return device.type == "cpu" and bool(processor()[1] & {"avx512_bf16", "amx_bf16", "bf16"})
-
-
-def processor() -> tuple[str, set[str]]:
-    """The processor's name and flags; without flags where Linux does not tell."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.exists():
-        return platform.processor() or platform.machine(), set()
-    pairs = (line.partition(":") for line in cpuinfo.read_text().splitlines())
-    facts = {name.strip(): value.strip() for name, _, value in pairs}
-    name = facts.get("model name") or facts.get("Model") or platform.machine()
-    return name, set(facts.get("flags", facts.get("Features", "")).split())
+    return device.type == "cpu" and bool(processor().flags & {"avx512_bf16", "amx_bf16", "bf16"})
