@@ -21,6 +21,7 @@ from tests.train.small import HEIGHT, WIDTH, losses_of, run_steps, small_experim
 from svit.data.clips import TRIES
 from svit.errors import DataError, SvitError, TrainingError, UsageError, WeightsError
 from svit.model.video_model import build
+from svit.processor import Processor
 from svit.train.batches import Feed, Share, load_batches
 from svit.train.checkpoint import find_checkpoints
 from svit.train.experiment import Experiment
@@ -131,6 +132,20 @@ def test_more_workers_than_cores_are_warned_of(tmp_path: Path) -> None:
     (warning,) = check_ready(small_experiment(tmp_path, data__workers=4096), tmp_path / "run")
     assert "data.workers=4096: more than the" in warning
     assert check_ready(small_experiment(tmp_path / "few", data__workers=0), tmp_path / "run") == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="trains on the GPU")
+def test_bf16_on_a_processor_that_does_not_multiply_it_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiments = {name: small_experiment(tmp_path / name, precision=name) for name in ("bf16", "fp32")}
+    for flag, warned in (("avx2", ["bf16"]), ("avx512_bf16", [])):
+        pretended = Processor("", "", frozenset({flag}))
+        monkeypatch.setattr("svit.weights.device.processor", lambda pretended=pretended: pretended)
+        for name, experiment in experiments.items():
+            warnings = check_ready(experiment, tmp_path / "run")
+            assert len(warnings) == (name in warned)
+            assert all("precision=fp32 is faster" in line for line in warnings)
 
 
 def empty_sequence(folder: Path) -> Experiment:

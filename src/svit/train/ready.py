@@ -16,6 +16,7 @@ from svit.train.experiment import EvaluateConfig, Experiment
 from svit.train.loggers import wanted_loggers
 from svit.video.output import output_error
 from svit.weights import DEFAULT_MODEL
+from svit.weights.device import multiplies_bf16, pick_device
 
 PREPARE = {
     "crowdhuman": "svit prepare crowdhuman",
@@ -120,6 +121,16 @@ def _check_output(output: Path) -> None:
 
 
 def _warnings(experiment: Experiment) -> list[str]:
+    return [*_precision_warnings(experiment), *_worker_warnings(experiment)]
+
+
+def _precision_warnings(experiment: Experiment) -> list[str]:
+    if experiment.precision != "bf16" or multiplies_bf16(pick_device()):
+        return []
+    return ["precision=bf16: this machine does not seem to multiply it; precision=fp32 is faster then"]
+
+
+def _worker_warnings(experiment: Experiment) -> list[str]:
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = experiment.data.workers
