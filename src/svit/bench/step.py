@@ -67,7 +67,7 @@ class StepCase:
         return build(self.preset).to(self.device, pick_dtype(self.precision))
 
     def frames(self, count: int) -> Tensor:
-        """Random frames (count, 3, H, W)."""
+        """Random frames (count, 3, H, W), other ones each time."""
         shape = (count, 3, self.height, self.width)
         return torch.randn(shape, device=self.device, dtype=pick_dtype(self.precision))
 
@@ -75,15 +75,15 @@ class StepCase:
 def our_step(case: StepCase, repeats: int) -> Times:
     """Times svit's step; a first one to warm up is watched for its products."""
     model = case.model()
-    frames = case.frames(repeats + 1)
-    memory = full_memory(model.encoder, frames[0], case.memory, case.memory_bits)
+    memory = full_memory(model.encoder, case.frames(1)[0], case.memory, case.memory_bits)
     give_back_freed_memory()
     times = Times(memory_bytes=memory.nbytes)
     with Watch() as watch:
-        _, memory = model.detect(frames[0][None, None], memory)
+        _, memory = model.detect(case.frames(1)[None], memory)
     times.products = watch.products
     with timed_stages(model) as spent:
-        for frame in frames[1:]:
+        for _ in range(repeats):
+            frame = case.frames(1)[0]
             synchronise(case.device)
             start = time.perf_counter()
             _, memory = model.detect(frame[None, None], memory)
@@ -129,14 +129,15 @@ def reference_step(case: StepCase, repeats: int) -> Times:
     """Times the plain reference, likewise: its own encoder and memory, the rest of the model is svit's."""
     model = case.model()
     plain = reference("reference").ReferenceModel(model, case.memory)
-    frames = case.frames(repeats + 1)
-    plain.detect(frames[0])
+    plain.detect(case.frames(1)[0])
     # Stacking a block's history for one frame takes another fifth or so.
     require_memory(int(1.25 * case.memory * plain.nbytes) + MODEL_BYTES)
     plain.fill()
     times = Times(memory_bytes=plain.nbytes)
-    plain.detect(frames[0])  # what is new in a step with a full memory is not timed, as little as in ours
-    for frame in frames[1:]:
+    # What is new in a step with a full memory is not timed, as little as in ours.
+    plain.detect(case.frames(1)[0])
+    for _ in range(repeats):
+        frame = case.frames(1)[0]
         start = time.perf_counter()
         plain.detect(frame)
         times.seconds.append(time.perf_counter() - start)

@@ -21,6 +21,8 @@ class Level(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """(N, C, Y, X) -> (N, c, y, x)."""
         out = self.norm1(self.conv1(self.rescale(maps)))
+        if out[0].numel() < self.conv2.weight.numel():
+            out = out.contiguous()  # its layout is the kernel's: else the larger of the two would be copied
         return self.norm2(self.conv2(out))
 
 
