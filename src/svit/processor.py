@@ -28,7 +28,7 @@ def processor() -> Processor:
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.exists():
         name = platform.processor() or platform.machine()  # on Windows "..., AuthenticAMD"
-        return Processor(name, name.rpartition(", ")[2], frozenset())
+        return Processor(name, name.partition(", ")[2], frozenset())
     pairs = (line.partition(":") for line in cpuinfo.read_text().splitlines())
     facts = {name.strip(): value.strip() for name, _, value in pairs}
     name = facts.get("model name") or facts.get("Model") or platform.machine()

@@ -14,6 +14,7 @@ from svit.processor import Processor, processor
 VENDORS = ["AuthenticAMD", "GenuineIntel"]
 
 needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
+"""With it, a torch without the operation must be noticed: it would be half as fast in silence."""
 
 
 class Products(TorchDispatchMode):
@@ -102,6 +103,17 @@ def test_onednn_multiplies_fp32_on_amd_and_nothing_else(monkeypatch: pytest.Monk
     for products in (autocast, half, meta, other):
         assert products.names
         assert not any("mkldnn" in name for name in products.names)
+
+
+@pytest.mark.parametrize(
+    ("said", "vendor"), [("AMD64 Family 25 Model 33 Stepping 0, AuthenticAMD", VENDORS[0]), ("arm", "")]
+)
+def test_the_vendor_is_known_where_there_is_no_cpuinfo(
+    said: str, vendor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pathlib.Path.exists", lambda self: False)
+    monkeypatch.setattr("platform.processor", lambda: said)
+    assert processor.__wrapped__() == (said, vendor, frozenset())
 
 
 def test_a_layer_is_saved_and_loaded_as_torch_s() -> None:

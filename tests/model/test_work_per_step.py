@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from svit.model.attention import PIECE_BYTES, attend
 from svit.model.encoder import Encoder
 from svit.model.memory import StreamMemory
 from svit.model.video_model import VideoModel
@@ -37,11 +38,12 @@ class Work(TorchDispatchMode):
         calls: operations, views included.
         written: bytes by storage: of new tensors, and of those that an operation changes.
         moved: bytes written.
+        largest: bytes of the largest of it.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls = self.moved = 0
+        self.calls = self.moved = self.largest = 0
         self.written: Counter[int] = Counter()
 
     def __torch_dispatch__(
@@ -60,6 +62,7 @@ class Work(TorchDispatchMode):
             for storage, size in writes(func, given, out):
                 self.written[storage] += size
                 self.moved += size
+                self.largest = max(self.largest, size)
         return out
 
 
@@ -134,6 +137,16 @@ def test_a_block_adds_a_bounded_number_of_operations_to_a_step(name: str) -> Non
             encoder(random_frames(encoder), memory)
         calls.append(work.calls)
     assert 0 < (calls[1] - calls[0]) / 2 <= CALLS_PER_BLOCK
+
+
+@torch.no_grad()
+def test_attention_in_half_precision_writes_nothing_larger_than_a_piece_or_its_result() -> None:
+    query, key, value = torch.randn(3, 64, 4, 196, 64, dtype=torch.bfloat16)
+    weights_bytes = 64 * 4 * 196 * 196 * 2
+    with Work() as work:
+        out = attend(query, key, value)
+    assert max(work.largest, PIECE_BYTES, out.nbytes) < weights_bytes / 2
+    assert work.largest <= max(1.5 * PIECE_BYTES, out.nbytes)
 
 
 def live_tensors() -> tuple[int, int]:

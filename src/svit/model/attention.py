@@ -154,6 +154,7 @@ PIECE_BYTES = 3 * 2**20
 
 def _attend_in_pieces(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """The same in parts of the batch: in half precision a CPU's fused kernel is no faster than in fp32."""
+    # Their size counts as well: written whole, a frame's weights would be fresh memory each time.
     weights = query[..., :1].expand(*query.shape[:-1], key.shape[-2])
     seen = [_attend_plainly(*piece[:3]) for piece in _pieces(query, key, value, weights)]
     return torch.cat(seen) if len(seen) > 1 else seen[0]

@@ -51,7 +51,7 @@ def _by_onednn(x: Tensor, weight: Tensor) -> bool:
         and x.dtype == weight.dtype == torch.float32
         and x.numel() > 0  # of nothing it makes no gradient
         and processor().vendor == "AuthenticAMD"
-        and torch.backends.mkldnn.is_available()
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # not in every build of torch
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()  # which chooses itself
     )
