@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,19 @@ def _deterministic() -> None:
     if torch is not None:
         torch.manual_seed(0)
         torch.set_num_threads(THREADS)
+
+
+@pytest.fixture
+def pretend_processor(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """`pretend_processor(vendor, *flags)`: what the model and `--precision auto` take the processor to be."""
+    from svit.processor import Processor
+
+    def pretend(vendor: str, *flags: str) -> None:
+        pretended = Processor("", vendor, frozenset(flags))
+        for module in ("svit.model.linear", "svit.weights.device"):
+            monkeypatch.setattr(f"{module}.processor", lambda: pretended)
+
+    return pretend
 
 
 @pytest.fixture(scope="session")

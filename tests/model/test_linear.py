@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from svit.bench.floor import Watch
 from svit.model.linear import Linear, linear
-from svit.processor import Processor, processor
 
 VENDORS = ["AuthenticAMD", "GenuineIntel"]
 
 needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
 """With it, a torch without the operation must be noticed: it would be half as fast in silence."""
-
-
-class Products(TorchDispatchMode):
-    """Writes down which operations multiplied."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None) -> object:
-        if any(part in func.name() for part in ("mm", "linear")):
-            self.names.add(func.name())
-        return func(*args, **(kwargs or {}))
-
-
-def pretend(vendor: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The processor is a vendor's."""
-    monkeypatch.setattr("svit.model.linear.processor", lambda: Processor("", vendor, frozenset()))
 
 
 def parts(*shape: int, outputs: int = 5) -> tuple[Tensor, Tensor, Tensor]:
@@ -49,9 +32,9 @@ def close(found: Tensor, expected: Tensor) -> None:
 @pytest.mark.parametrize("scale", [1.0, 1.702])
 @pytest.mark.parametrize("shape", [(7,), (4, 7), (2, 3, 4, 7), (0, 7), (2, 0, 7), (300, 64)])
 def test_values_and_gradients_are_those_of_torch(
-    shape: tuple[int, ...], scale: float, vendor: str, monkeypatch: pytest.MonkeyPatch
+    shape: tuple[int, ...], scale: float, vendor: str, pretend_processor: Callable[..., None]
 ) -> None:
-    pretend(vendor, monkeypatch)
+    pretend_processor(vendor)
     given = parts(*shape)
     exact = [t.detach().double().requires_grad_() for t in given]
     out, expected = linear(*given, scale), scale * F.linear(exact[0], exact[1]) + exact[2]
@@ -64,17 +47,17 @@ def test_values_and_gradients_are_those_of_torch(
 
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_what_lies_crosswise_in_memory_is_multiplied_all_the_same(
-    vendor: str, monkeypatch: pytest.MonkeyPatch
+    vendor: str, pretend_processor: Callable[..., None]
 ) -> None:
-    pretend(vendor, monkeypatch)
+    pretend_processor(vendor)
     x, weight, bias = (t.detach() for t in parts(3, 4, 6))
     crosswise = x.transpose(0, 1)[:, 1:]
     close(linear(crosswise, weight, bias), F.linear(crosswise.double(), weight.double(), bias.double()))
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-def test_gradients_go_only_where_they_are_wanted(vendor: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(vendor, monkeypatch)
+def test_gradients_go_only_where_they_are_wanted(vendor: str, pretend_processor: Callable[..., None]) -> None:
+    pretend_processor(vendor)
     given = parts(4, 7)
     for chosen in range(3):
         for i, t in enumerate(given):
@@ -85,35 +68,26 @@ def test_gradients_go_only_where_they_are_wanted(vendor: str, monkeypatch: pytes
 
 
 @needs_onednn
-def test_onednn_multiplies_fp32_on_amd_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(VENDORS[0], monkeypatch)
+def test_onednn_multiplies_fp32_on_amd_and_nothing_else(pretend_processor: Callable[..., None]) -> None:
+    pretend_processor(VENDORS[0])
     layer, x = Linear(64, 64), torch.randn(8, 64)
-    with Products() as ours:
+    with Watch() as ours:
         layer(x).sum().backward()
-    assert ours.names == {"mkldnn::_linear_pointwise"}, "forwards and backwards"
-    with Products() as autocast, torch.autocast("cpu", torch.bfloat16):
+    assert [product.by_onednn for product in ours.products.elements()] == [True, True], (
+        "forwards and backwards"
+    )
+    with Watch() as autocast, torch.autocast("cpu", torch.bfloat16):
         assert layer(x).dtype == torch.bfloat16
-    with Products() as half:
+    with Watch() as half:
         layer.bfloat16()(x.bfloat16())
-    with Products() as meta:
+    with Watch() as meta:
         layer.to("meta")(x.to("meta"))
-    pretend(VENDORS[1], monkeypatch)
-    with Products() as other:
+    pretend_processor(VENDORS[1])
+    with Watch() as other:
         Linear(64, 64)(x)
-    for products in (autocast, half, meta, other):
-        assert products.names
-        assert not any("mkldnn" in name for name in products.names)
-
-
-@pytest.mark.parametrize(
-    ("said", "vendor"), [("AMD64 Family 25 Model 33 Stepping 0, AuthenticAMD", VENDORS[0]), ("arm", "")]
-)
-def test_the_vendor_is_known_where_there_is_no_cpuinfo(
-    said: str, vendor: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pathlib.Path.exists", lambda self: False)
-    monkeypatch.setattr("platform.processor", lambda: said)
-    assert processor.__wrapped__() == (said, vendor, frozenset())
+    for watch in (autocast, half, meta, other):
+        assert watch.products
+        assert not any(product.by_onednn for product in watch.products)
 
 
 def test_a_layer_is_saved_and_loaded_as_torch_s() -> None:
@@ -121,4 +95,3 @@ def test_a_layer_is_saved_and_loaded_as_torch_s() -> None:
     ours.load_state_dict(torchs.state_dict())
     x = torch.randn(3, 6)
     close(ours(x), torchs(x))
-    assert processor() is processor(), "read once"

@@ -9,7 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from tests.train.small import HEIGHT, WIDTH, losses_of, run_steps, small_experim
 from svit.data.clips import TRIES
 from svit.errors import DataError, SvitError, TrainingError, UsageError, WeightsError
 from svit.model.video_model import build
-from svit.processor import Processor
 from svit.train.batches import Feed, Share, load_batches
 from svit.train.checkpoint import find_checkpoints
 from svit.train.experiment import Experiment
@@ -136,12 +135,11 @@ def test_more_workers_than_cores_are_warned_of(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="trains on the GPU")
 def test_bf16_on_a_processor_that_does_not_multiply_it_is_warned_of(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, pretend_processor: Callable[..., None]
 ) -> None:
     experiments = {name: small_experiment(tmp_path / name, precision=name) for name in ("bf16", "fp32")}
     for flag, warned in (("avx2", ["bf16"]), ("avx512_bf16", [])):
-        pretended = Processor("", "", frozenset({flag}))
-        monkeypatch.setattr("svit.weights.device.processor", lambda pretended=pretended: pretended)
+        pretend_processor("", flag)
         for name, experiment in experiments.items():
             warnings = check_ready(experiment, tmp_path / "run")
             assert len(warnings) == (name in warned)

@@ -1,5 +1,6 @@
 """Models by name, file, device and precision; conversion; the list of models."""
 
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
@@ -21,7 +22,6 @@ from svit import weights
 from svit.config import preset
 from svit.errors import OutputError, UsageError, WeightsError
 from svit.model.video_model import build
-from svit.processor import Processor
 
 ASSET = Path(str(resources.files("svit").joinpath(f"assets/{weights.DEFAULT_MODEL}.safetensors")))
 OFFICIAL = {"heads": 2, "window": 4, "memory": 3, "stages": STAGES}
@@ -98,10 +98,11 @@ def test_the_precision_is_that_of_all_weights(saved: Path, precision: str | None
         weights.load(saved, device="cpu", precision="bf61")
 
 
-def test_auto_is_bf16_where_the_processor_multiplies_it(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_is_bf16_where_the_processor_multiplies_it(
+    saved: Path, pretend_processor: Callable[..., None]
+) -> None:
     for flag, dtype in (("avx512_bf16", torch.bfloat16), ("avx2", torch.float32)):
-        pretended = Processor("", "", frozenset({flag}))
-        monkeypatch.setattr("svit.weights.device.processor", lambda pretended=pretended: pretended)
+        pretend_processor("", flag)
         model = weights.load(saved, device="cpu", precision="auto")
         assert model.encoder.positions.dtype == dtype
         assert weights.pick_dtype("auto", "meta") == torch.float32, "only where it is known to help"

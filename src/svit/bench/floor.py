@@ -114,7 +114,7 @@ class Watch(TorchDispatchMode):
         if name in SINGLE:
             left, right = args[SINGLE[name] : SINGLE[name] + 2]
             factors = (Operand.of(left), Operand.of(right))
-            self.products[Product(factors, tuple(out.shape), name.startswith("mkldnn"))] += 1
+            self.products[Product(factors, tuple(out.shape), by_onednn=name.startswith("mkldnn"))] += 1
         elif name == "aten::convolution":
             factors, options = (Operand.of(args[0]), Operand.of(args[1])), args[3:]
             frozen = tuple(tuple(each) if isinstance(each, list) else each for each in options)

@@ -83,10 +83,10 @@ def our_step(case: StepCase, repeats: int) -> Times:
     times.products = watch.products
     with timed_stages(model) as spent:
         for _ in range(repeats):
-            frame = case.frames(1)[0]
+            frame = case.frames(1)
             synchronise(case.device)
             start = time.perf_counter()
-            _, memory = model.detect(frame[None, None], memory)
+            _, memory = model.detect(frame[None], memory)
             synchronise(case.device)
             times.seconds.append(time.perf_counter() - start)
     rest = [total - sum(parts) for total, *parts in zip(times.seconds, *spent.values(), strict=True)]

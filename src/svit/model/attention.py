@@ -154,15 +154,18 @@ PIECE_BYTES = 3 * 2**20
 
 def _attend_in_pieces(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """The same in parts of the batch: in half precision a CPU's fused kernel is no faster than in fp32."""
-    # Their size counts as well: written whole, a frame's weights would be fresh memory each time.
-    weights = query[..., :1].expand(*query.shape[:-1], key.shape[-2])
-    seen = [_attend_plainly(*piece[:3]) for piece in _pieces(query, key, value, weights)]
+    # Their weights count as well: written whole, a frame's would be fresh memory each time.
+    weights_bytes = query[..., 0].nbytes * key.shape[-2]
+    seen = [_attend_plainly(*piece) for piece in _pieces(query, key, value, size=weights_bytes)]
     return torch.cat(seen) if len(seen) > 1 else seen[0]
 
 
-def _pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Tensors of one batch, cut along it into pieces of which the largest tensor has about `PIECE_BYTES`."""
-    size = max(t.numel() * t.element_size() for t in tensors)
+def _pieces(*tensors: Tensor, size: int = 0) -> Iterator[tuple[Tensor, ...]]:
+    """Tensors of one batch, cut along it into pieces of about `PIECE_BYTES`.
+
+    That is of the largest tensor, or of what has `size` bytes for the whole batch if it is larger.
+    """
+    size = max(size, *(t.nbytes for t in tensors))
     return zip(*(t.chunk(max(1, size // PIECE_BYTES)) for t in tensors), strict=True)
 
 
